@@ -1,0 +1,1 @@
+"""How Kiro says it: everything that knows its wire."""

@@ -1,0 +1,176 @@
+"""What differs between Kiro's APIs: addresses, headers, origin. One row per flavour.
+
+Flavour `ide` (restJson on `q.*`) is what the Kiro IDE used up to 0.12 and is the best documented;
+`cli` (awsJson on `q.*`) is kiro-cli's; `runtime` is the Kiro runtime service of the newer clients.
+The event stream that comes back is the same. Which one an account uses is a property of the account.
+"""
+
+import platform
+from typing import Final, Literal
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import msgspec
+
+from kiro.errors import UsageError
+
+Flavour = Literal["ide", "cli", "runtime"]
+API_REGIONS: Final = ("us-east-1", "eu-central-1", "us-gov-east-1", "us-gov-west-1")
+
+_IDE_VERSION: Final = "0.12.224"
+_CLI_VERSION: Final = "2.15.2"
+_KAS_VERSION: Final = "2.28.0"
+
+
+class Access(msgspec.Struct, frozen=True):
+    """What a request needs to act for an account: never more than the access token.
+
+    `token_type` is sent as the `TokenType` header when given. `machine_id` is 64 lowercase hex digits,
+    stable per account.
+    """
+
+    token: str
+    token_type: str | None
+    profile_arn: str | None
+    region: str
+    flavour: Flavour
+    machine_id: str
+
+    def __repr__(self) -> str:
+        return f"Access(token=<secret>, region={self.region!r}, flavour={self.flavour!r})"
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One flavour. `{region}` stands in the hosts; `target` is the awsJson service prefix, `None` for restJson."""
+
+    inference_host: str
+    control_host: str
+    path: str
+    content_type: str
+    target: str | None
+    control_target: str | None
+    origin: str
+    user_agent: str
+    control_user_agent: str
+    body_agent_mode: bool
+    """Send `agentMode` in the body; otherwise it is a header."""
+
+
+def _system() -> str:
+    return {"Linux": "linux", "Darwin": "macos", "Windows": "windows"}.get(platform.system(), "other")
+
+
+_JS: Final = f"ua/2.1 os/{_system()} lang/js md/nodejs#22.22.0"
+
+ENDPOINTS: Final[dict[Flavour, Endpoint]] = {
+    "ide": Endpoint(
+        inference_host="q.{region}.amazonaws.com",
+        control_host="q.{region}.amazonaws.com",
+        path="/generateAssistantResponse",
+        content_type="application/json",
+        target=None,
+        control_target=None,
+        origin="AI_EDITOR",
+        user_agent=f"aws-sdk-js/1.0.34 {_JS} api/codewhispererstreaming#1.0.34 m/E KiroIDE-{_IDE_VERSION}-{{machine}}",
+        control_user_agent=f"aws-sdk-js/1.0.0 {_JS} api/codewhispererruntime#1.0.0 m/N,E KiroIDE-{_IDE_VERSION}-{{machine}}",
+        body_agent_mode=False,
+    ),
+    "cli": Endpoint(
+        inference_host="q.{region}.amazonaws.com",
+        control_host="q.{region}.amazonaws.com",
+        path="/",
+        content_type="application/x-amz-json-1.0",
+        target="AmazonCodeWhispererStreamingService",
+        control_target="AmazonCodeWhispererService",
+        origin="KIRO_CLI",
+        user_agent=f"aws-sdk-rust/1.3.15 ua/2.1 api/codewhispererstreaming/0.1.17975 os/{_system()} lang/rust/1.92.0 md/appVersion-{_CLI_VERSION} app/AmazonQ-For-CLI",
+        control_user_agent=f"aws-sdk-rust/1.3.15 ua/2.1 api/codewhispererruntime/0.1.17975 os/{_system()} lang/rust/1.92.0 md/appVersion-{_CLI_VERSION} app/AmazonQ-For-CLI",
+        body_agent_mode=False,
+    ),
+    "runtime": Endpoint(
+        inference_host="runtime.{region}.kiro.dev",
+        control_host="management.{region}.kiro.dev",
+        path="/",
+        content_type="application/x-amz-json-1.0",
+        target="KiroRuntimeService",
+        control_target="AmazonCodeWhispererService",
+        origin="AI_EDITOR",
+        user_agent=f"aws-sdk-js/1.0.0 {_JS} api/kiroruntime#1.0.0 m/N KiroCLI/{_KAS_VERSION} KAS/0.35.0",
+        control_user_agent=f"aws-sdk-js/1.0.0 {_JS} api/codewhispererruntime#1.0.0 m/N KiroCLI/{_KAS_VERSION}",
+        body_agent_mode=True,
+    ),
+}
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where a request goes and what it carries besides its body. `headers` holds the token: never log it."""
+
+    url: str
+    headers: dict[str, str]
+
+    def __repr__(self) -> str:
+        return f"Address({self.url!r})"
+
+
+def inference_address(access: Access, base_url: str | None) -> Address:
+    """Where a conversation is sent. `base_url` is `upstream.url`, which replaces the host."""
+    endpoint = ENDPOINTS[access.flavour]
+    headers = _headers(access, endpoint, endpoint.user_agent)
+    headers["Content-Type"] = endpoint.content_type
+    headers["amz-sdk-request"] = "attempt=1; max=3"
+    if endpoint.target is not None:
+        headers["X-Amz-Target"] = f"{endpoint.target}.GenerateAssistantResponse"
+    if not endpoint.body_agent_mode:
+        headers["x-amzn-kiro-agent-mode"] = "vibe"
+    return Address(_base(endpoint.inference_host, access.region, base_url) + endpoint.path, headers)
+
+
+def control_address(access: Access, base_url: str | None) -> tuple[str, dict[str, str]]:
+    """Base address and headers of the small questions: models, usage, profiles."""
+    endpoint = ENDPOINTS[access.flavour]
+    headers = _headers(access, endpoint, endpoint.control_user_agent)
+    headers["amz-sdk-request"] = "attempt=1; max=1"
+    return _base(endpoint.control_host, access.region, base_url), headers
+
+
+def mcp_address(access: Access, base_url: str | None) -> Address:
+    """Where Kiro's own tools (web search) are called."""
+    endpoint = ENDPOINTS[access.flavour]
+    headers = _headers(access, endpoint, endpoint.user_agent)
+    headers["Content-Type"] = "application/json"
+    if access.profile_arn:
+        headers["x-amzn-kiro-profile-arn"] = access.profile_arn
+    return Address(_base(endpoint.inference_host, access.region, base_url) + "/mcp", headers)
+
+
+def _headers(access: Access, endpoint: Endpoint, agent: str) -> dict[str, str]:
+    user_agent = agent.replace("{machine}", access.machine_id)
+    headers = {
+        "Authorization": f"Bearer {access.token}",
+        "User-Agent": user_agent,
+        "x-amz-user-agent": user_agent,
+        "x-amzn-codewhisperer-optout": "true",
+        "amz-sdk-invocation-id": str(uuid4()),
+    }
+    if access.token_type:
+        headers["TokenType"] = access.token_type
+    return headers
+
+
+def _base(host: str, region: str, base_url: str | None) -> str:
+    return base_url.rstrip("/") if base_url else f"https://{host.format(region=region)}"
+
+
+def check_base_url(url: str, setting: str) -> str:
+    """A replacement address of a setting, or UsageError: https anywhere, http to loopback only."""
+    parts = urlsplit(url)
+    if parts.scheme == "https" and parts.hostname:
+        return url.rstrip("/")
+    if parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1"):
+        return url.rstrip("/")
+    if parts.scheme == "http" and parts.hostname and parts.hostname.startswith("127."):
+        return url.rstrip("/")
+    raise UsageError(
+        f"{setting}: {url!r} is not an https address.",
+        hint="Plain http is allowed to loopback only, because the access token travels in the request.",
+    )
