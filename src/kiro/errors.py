@@ -2,6 +2,7 @@
 
     KiroError
     ├── UsageError              the command line or a setting is wrong            exit 2
+    ├── PortTaken               another program listens on the port
     ├── Cancelled               the person said stop                              exit 4
     ├── StorageError            vault, database or settings cannot be used
     │   └── VaultLocked         the vault's key cannot be had
@@ -65,6 +66,13 @@ class KiroError(Exception):
 
 class UsageError(KiroError):
     exit_code = 2
+
+
+class PortTaken(KiroError):
+    def __init__(self, host: str, port: int, *, hint: str | None = None) -> None:
+        super().__init__(f"Port {port} on {host} is taken.", hint=hint)
+        self.host = host
+        self.port = port
 
 
 class Cancelled(KiroError):

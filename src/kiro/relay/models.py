@@ -1,0 +1,108 @@
+"""Which models the accounts offer: asked of Kiro, kept for an hour, and remembered over restarts.
+
+Until Kiro has been asked the last good copy serves, and before that the built-in table. A built-in or
+old list only limits what is shown, never which id may be sent; only a list fresh from Kiro may say
+that a model does not exist.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from kiro.errors import KiroError, StorageError, UnknownModel
+from kiro.storage.files import write_private
+from kiro.upstream.catalogue import KNOWN_MODELS, Model, Resolved, normalise
+
+_FRESH_S: Final = 3600.0
+_RETRY_S: Final = 60.0
+
+AskModels = Callable[[str], Awaitable[tuple[Model, ...]]]
+
+
+class _Copy(msgspec.Struct, frozen=True):
+    asked_at: float
+    models: tuple[Model, ...]
+
+
+class ModelShelf:
+    """Models by account id. `ask` gets an account's list from Kiro; `file` holds the last good copies."""
+
+    def __init__(self, ask: AskModels, file: Path, *, aliases: Mapping[str, str], hidden: tuple[str, ...], suffix: str) -> None:
+        self._ask = ask
+        self._file = file
+        self._aliases = dict(aliases)
+        self._hidden = frozenset(hidden)
+        self._suffix = suffix
+        self._lists: dict[str, _Copy] = _load(file)
+        self._tried: dict[str, float] = {}
+        self._lock = asyncio.Lock()
+
+    def known(self) -> dict[str, Model]:
+        """Every model by id: the union over accounts, or the built-in table before anything was asked."""
+        union = {model.id: model for copy in self._lists.values() for model in copy.models}
+        return union or {model.id: model for model in KNOWN_MODELS}
+
+    def shown(self) -> list[Model]:
+        return [model for model in self.known().values() if model.id not in self._hidden]
+
+    @property
+    def live(self) -> bool:
+        """Kiro itself gave the list, within the last hour."""
+        return any(time.time() - copy.asked_at < _FRESH_S for copy in self._lists.values())
+
+    def resolve(self, asked: str) -> tuple[Model, Resolved]:
+        """The model a client means. Raises UnknownModel."""
+        known = self.known()
+        resolved = normalise(asked, known if self.live else {}, self._aliases, self._suffix)
+        if resolved is None:
+            raise UnknownModel(asked, hint=_nearest(asked, known))
+        model = known.get(resolved.id) or next((model for model in KNOWN_MODELS if model.id == resolved.id), None)
+        return model or Model(id=resolved.id), resolved
+
+    def offers(self, account_id: str, model_id: str) -> bool:
+        """Whether the account has the model, as far as is known."""
+        copy = self._lists.get(account_id)
+        return copy is None or any(model.id == model_id for model in copy.models)
+
+    async def refresh(self, account_id: str, *, force: bool = False) -> None:
+        """Ask Kiro again if the list is older than an hour. Failures keep the old list; they raise only when forced."""
+        async with self._lock:
+            now = time.time()
+            copy = self._lists.get(account_id)
+            fresh = copy is not None and now - copy.asked_at < _FRESH_S
+            if not force and (fresh or now - self._tried.get(account_id, 0) < _RETRY_S):
+                return
+            self._tried[account_id] = now
+            try:
+                models = await self._ask(account_id)
+            except KiroError:
+                if force:
+                    raise
+                return
+            if models:
+                self._lists[account_id] = _Copy(now, models)
+                await asyncio.to_thread(self._save)
+
+    def _save(self) -> None:
+        try:
+            write_private(self._file, msgspec.json.encode(self._lists))
+        except OSError as error:
+            raise StorageError(f"The model list cannot be kept: {error}.") from error
+
+
+def _load(file: Path) -> dict[str, _Copy]:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, _Copy])
+    except (OSError, msgspec.DecodeError):
+        return {}
+
+
+def _nearest(asked: str, known: Mapping[str, Model]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(asked.lower(), list(known), n=3, cutoff=0.5)
+    return f"Did you mean {' or '.join(near)}?" if near else "`kiro models` lists what your accounts offer."

@@ -1,0 +1,494 @@
+"""Choose, sign, send, read, fail over: one conversation in, one stream of events out.
+
+`Relay.answer` makes an `Answering`. Its `begin` returns when the first event worth showing is there;
+until then every failure that another try can mend stays unseen (`relay.retry` decides). `deliver`
+hands the events to a sink, in batches of what one network read brought, called straight from the
+network callback: no task wakes up per event. After text has been shown a cut answer is continued
+once, by giving the text so far back as the assistant's unfinished turn; an answer that has begun a
+tool call is not, because a call might then be made twice.
+
+Whatever goes wrong, an answer either ends with `Finish` or raises. There is no third way.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, assert_never
+
+import msgspec
+
+from kiro.accounts.access import AccessKeeper
+from kiro.accounts.account import Account
+from kiro.accounts.pool import Disable, Health, after, choose
+from kiro.conversation.events import (
+    Event,
+    Finish,
+    SearchCall,
+    Start,
+    TextDelta,
+    ThinkingDelta,
+    ThinkingEnd,
+    ToolCallStart,
+    Usage,
+)
+from kiro.conversation.messages import Conversation, Message, Text
+from kiro.errors import EmptyAnswer, KiroError, NetworkFailed, StreamCut, UpstreamBroken, UpstreamError, UpstreamTimeout
+from kiro.relay.limits import Limits
+from kiro.relay.models import ModelShelf
+from kiro.relay.retry import GiveUp, NextAccount, RefreshAndRepeat, Repeat, RepeatWithout, Tries, decide, new_jitter
+from kiro.storage.settings import Settings
+from kiro.upstream import media
+from kiro.upstream.catalogue import Model, Resolved
+from kiro.upstream.client import Exchange, KiroClient
+from kiro.upstream.endpoints import ENDPOINTS, Access, inference_address
+from kiro.upstream.fetch import fetch_all
+from kiro.upstream.request import KiroRequest, build, session_ids, with_profile
+from kiro.upstream.response import ResponseReader
+from kiro.upstream.thinking import family, without_thinking
+
+_COMPACT_AT: Final = 64
+_CALIBRATION_STEP: Final = 0.2
+_MENDABLE_BY_CONTINUING: Final = (StreamCut, NetworkFailed, UpstreamBroken, UpstreamTimeout)
+
+Sink = Callable[[Sequence[Event]], None]
+
+
+class Attempt(msgspec.Struct):
+    """One try at one account (its id), for the log. `started_at` is wall-clock seconds, `duration_ms` up to its end."""
+
+    account: str
+    started_at: float
+    duration_ms: float = 0.0
+    status: int | None = None
+    error: str | None = None
+    message: str | None = None
+    reason: str | None = None
+    upstream_id: str | None = None
+
+
+class Relay:
+    """What all requests share: connections, accounts and their health, models, what estimates have taught."""
+
+    def __init__(
+        self,
+        *,
+        client: KiroClient,
+        keeper: AccessKeeper,
+        accounts: Callable[[], Sequence[Account]],
+        disable: Callable[[Account, str], None],
+        models: ModelShelf,
+        settings: Callable[[], Settings],
+    ) -> None:
+        self.client = client
+        self.keeper = keeper
+        self.models = models
+        self.settings = settings
+        self._accounts = accounts
+        self._disable = disable
+        self._health: dict[str, Health] = {}
+        self._calibration: dict[str, float] = {}
+
+    def answer(self, conversation: Conversation, *, only: str | None = None) -> "Answering":
+        """An answer to this conversation. `only` pins an account by name or id."""
+        return Answering(self, conversation, only)
+
+    def choose(self, *, tried: frozenset[str] = frozenset(), only: str | None = None) -> Account:
+        return choose(self._accounts(), self._health, now=time.time(), tried=tried, only=only)
+
+    def health(self, account: Account) -> Health:
+        return self._health.get(account.id, Health())
+
+    def learn(self, account: Account, error: KiroError | None) -> None:
+        """What an outcome costs the account."""
+        known = self._health.get(account.id)
+        if error is None and known is None:
+            return
+        outcome = after(error, known or Health(), now=time.time())
+        if isinstance(outcome, Disable):
+            self._disable(account, outcome.reason)
+        else:
+            self._health[account.id] = outcome
+
+    def prompt_tokens(self, model: Model, estimate: int) -> int:
+        """The estimate, corrected by what exact numbers have taught about this model."""
+        return round(estimate * self._calibration.get(model.id, 1.0))
+
+    def calibrate(self, model: Model, estimate: int, usage: Usage) -> None:
+        if usage.source != "exact" or not estimate:
+            return
+        seen = min(max(usage.prompt / estimate, 0.3), 3.0)
+        known = self._calibration.get(model.id)
+        self._calibration[model.id] = seen if known is None else known + _CALIBRATION_STEP * (seen - known)
+
+    async def prepare(self, conversation: Conversation, model: Model) -> Conversation:
+        """Fetches what is linked and brings pictures and documents into the form Kiro takes."""
+        if not media.needs_work(conversation):
+            return conversation
+        fetched = await fetch_all(media.links(conversation))
+        return await asyncio.to_thread(media.prepare, conversation, model, fetched)
+
+
+class Answering:
+    """One answer under way: `begin`, then `deliver`; `close` in any case."""
+
+    def __init__(self, relay: Relay, conversation: Conversation, only: str | None) -> None:
+        self._relay = relay
+        self._asked = conversation
+        self._conversation = conversation
+        self._only = only
+
+        self.model: Model | None = None
+        self.account: Account | None = None
+        self.attempts: list[Attempt] = []
+        self.notes: list[str] = []
+        self.finish: Finish | None = None
+        self.first_event_at: float | None = None
+
+        self._requests: dict[tuple[str, frozenset[str]], KiroRequest] = {}
+        self._exchange: Exchange | None = None
+        self._reader = ResponseReader()
+        self._estimate = 0
+        self._limits: Limits | None = None
+        self._first: asyncio.Future[None] | None = None
+        self._ended: asyncio.Future[None] | None = None
+        self._failure: KiroError | None = None
+        self._waiting: list[Event] = []
+        self._sink: Sink | None = None
+        self._shown: list[Event] = []
+        self._said = ""
+        self._calls_begun = False
+        self._thinking_open = False
+        self._spent: Usage | None = None
+        """Usage of the part before a continuation; `None` when the answer is in one piece."""
+
+    # -- for the caller
+
+    async def begin(self) -> list[Event]:
+        """The first events, one of which a client can see. Raises when no try got that far."""
+        self.model, resolved = self._relay.models.resolve(self._asked.model)
+        self._conversation = _with_model_tags(await self._relay.prepare(self._asked, self.model), resolved)
+        limit = self._asked.max_tokens
+        enforced = limit if limit is not None and limit < self._relay.settings().relay.enforce_max_tokens_below else None
+        if self._asked.stop_sequences or enforced is not None:
+            self._limits = Limits(self._asked.stop_sequences, enforced)
+        await self._try_until_begun(frozenset())
+        first, self._waiting = self._waiting, []
+        return first
+
+    async def deliver(self, sink: Sink) -> None:
+        """Gives all further events to `sink`, up to Finish. Raises when the answer breaks; then there was no Finish."""
+        while True:
+            waiting, self._waiting = self._waiting, []
+            if waiting:
+                sink(waiting)
+            self._sink = sink
+            assert self._ended is not None  # noqa: S101  begin comes first
+            await self._ended
+            if self._failure is None:
+                return
+            if not self._may_continue():
+                raise self._failure
+            await self._continue()
+
+    def pause(self) -> None:
+        """Stop reading from Kiro: the client is slow."""
+        if self._exchange is not None:
+            self._exchange.pause()
+
+    def resume(self) -> None:
+        if self._exchange is not None:
+            self._exchange.resume()
+
+    def close(self) -> None:
+        """Drop the connection to Kiro if it is still open; it stops generating then."""
+        if self._exchange is not None:
+            self._exchange.close()
+            self._exchange = None
+
+    @property
+    def used_model(self) -> str | None:
+        """The model that answered: Kiro's word where it gave one, for `auto`."""
+        return self._reader.model or (self.model.id if self.model is not None else None)
+
+    def usage(self) -> Usage:
+        """What the answer has cost so far, also when it never finished."""
+        return self.finish.usage if self.finish is not None else _sum(self._spent, self._reader.usage())
+
+    # -- trying
+
+    async def _try_until_begun(self, tried: frozenset[str]) -> None:
+        settings = self._relay.settings().relay
+        tries = Tries()
+        account: Account | None = None
+        last: KiroError | None = None
+        while True:
+            if account is None:
+                account = self._choose(tried, last)
+            try:
+                await self._try(account, tries.dropped)
+            except KiroError as error:
+                last = error
+                self.close()
+                self._relay.learn(account, error)
+            else:
+                return
+            step = decide(
+                last,
+                tries,
+                most_here=settings.max_attempts_per_account,
+                most=settings.max_attempts,
+                refreshable=account.kind != "api_key",
+                jitter=new_jitter(),
+            )
+            match step:
+                case Repeat(delay_s=delay_s):
+                    await asyncio.sleep(delay_s)
+                case RefreshAndRepeat():
+                    tries = msgspec.structs.replace(tries, refreshed=True)
+                    account = await self._refreshed(account, tried)
+                case RepeatWithout(what=what):
+                    self.notes.append(f"repeated without {what}: {last.message}")
+                    tries = msgspec.structs.replace(tries, dropped=tries.dropped | {what})
+                case NextAccount():
+                    tried |= {account.id}
+                    account = None
+                    tries = Tries(0, tries.total, dropped=tries.dropped)
+                case GiveUp():
+                    raise last
+                case _:
+                    assert_never(step)
+            tries = msgspec.structs.replace(tries, here=tries.here + 1, total=tries.total + 1)
+
+    def _choose(self, tried: frozenset[str], last: KiroError | None) -> Account:
+        try:
+            return self._relay.choose(tried=tried, only=self._only)
+        except KiroError as error:
+            raise last or error from None
+
+    async def _refreshed(self, account: Account, tried: frozenset[str]) -> Account:
+        """The same account with a new token; the next one when its sign-in is dead."""
+        try:
+            await self._relay.keeper.refresh_now(account.id)
+        except KiroError as error:
+            self._relay.learn(account, error)
+            return self._choose(tried | {account.id}, error)
+        return account
+
+    async def _try(self, account: Account, dropped: frozenset[str]) -> None:
+        attempt = Attempt(account.id, time.time())
+        started = time.perf_counter()
+        self.account = account
+        self.attempts.append(attempt)
+        try:
+            access = await self._relay.keeper.access(account.id)
+            exchange = await self._send(access, dropped)
+            attempt.status, attempt.upstream_id = 200, exchange.upstream_id
+            exchange.listen(self._on_data, self._on_end)
+            assert self._first is not None  # noqa: S101  _send made it
+            await self._first
+        except KiroError as error:
+            _note_failure(attempt, error)
+            raise
+        finally:
+            attempt.duration_ms = (time.perf_counter() - started) * 1000
+
+    async def _send(self, access: Access, dropped: frozenset[str]) -> Exchange:
+        assert self.model is not None  # noqa: S101  begin settles it
+        request = self._request(access, dropped)
+        settings = self._relay.settings()
+        loop = asyncio.get_running_loop()
+        self._estimate = request.estimate
+        self._reader = ResponseReader(
+            rename=request.names.back,
+            unwrap=request.names.unwrap,
+            family=family(self.model.id),
+            tags=request.tags,
+            prompt_tokens=self._relay.prompt_tokens(self.model, request.estimate),
+            window=self.model.window,
+        )
+        self._first, self._ended, self._failure = loop.create_future(), loop.create_future(), None
+        address = inference_address(access, settings.upstream.url)
+        exchange = await self._relay.client.converse(address, with_profile(request.body, access.profile_arn))
+        self._exchange = exchange
+        return exchange
+
+    def _request(self, access: Access, dropped: frozenset[str]) -> KiroRequest:
+        """The request in the account's flavour; made once, however many accounts are tried."""
+        origin = ENDPOINTS[access.flavour].origin
+        request = self._requests.get((origin, dropped))
+        if request is None:
+            assert self.model is not None  # noqa: S101  begin settles it
+            conversation = without_thinking(self._conversation) if "thinking" in dropped else self._conversation
+            model = msgspec.structs.replace(self.model, efforts=(), thinking_types=()) if "fields" in dropped else self.model
+            conversation_id, continuation_id = session_ids(conversation, model)
+            if "conversation id" in dropped:
+                conversation_id, continuation_id = continuation_id, conversation_id
+            request = build(
+                conversation, model, conversation_id=conversation_id, continuation_id=continuation_id, origin=origin
+            )
+            self._requests[origin, dropped] = request
+            self.notes += [note for note in request.notes if note not in self.notes]
+        return request
+
+    # -- continuing
+
+    def _may_continue(self) -> bool:
+        return (
+            isinstance(self._failure, _MENDABLE_BY_CONTINUING)
+            and self._relay.settings().relay.resume
+            and self._spent is None
+            and not self._calls_begun
+            and bool(self._text_so_far())
+        )
+
+    async def _continue(self) -> None:
+        """Opens a second answer that goes on where this one broke. Raises the first failure if that fails too."""
+        failure, self._sink = self._failure, None
+        said = self._text_so_far()
+        if self._thinking_open:
+            self._waiting.append(ThinkingEnd())
+        self._spent = self._reader.usage()
+        self.notes.append(f"continued after {len(said)} characters: {failure}")
+        unfinished = Message("assistant", (Text(said),))
+        self._conversation = msgspec.structs.replace(
+            self._conversation, messages=(*self._conversation.messages, unfinished)
+        )
+        self._requests.clear()
+        broken = self.account.id if self.account is not None else ""
+        try:
+            try:
+                await self._try_until_begun(frozenset({broken}))
+            except KiroError:
+                if self._only is None and len(self.attempts) > 1 and self.attempts[-1].account != broken:
+                    await self._try_until_begun(frozenset())
+                else:
+                    raise
+        except KiroError as error:
+            self.notes.append(f"could not be continued: {error.message}")
+            raise failure or error from error
+
+    def _text_so_far(self) -> str:
+        self._said += "".join(event.text for event in self._shown if type(event) is TextDelta)
+        self._shown.clear()
+        return self._said
+
+    # -- called by the network
+
+    def _on_data(self, chunk: bytes) -> None:
+        reader = self._reader
+        events = reader.feed(chunk)
+        if events:
+            self._take(events)
+        if reader.failure is not None:
+            self.close()
+            self._settle(reader.failure)
+
+    def _on_end(self, error: KiroError | None) -> None:
+        self._exchange = None
+        reader = self._reader
+        if error is None and reader.failure is None:
+            events = reader.close()
+            if reader.failure is None:
+                if not reader.tail_seen:
+                    error = StreamCut("Kiro's answer ended without its closing events.")
+                elif reader.empty and self.first_event_at is None and _says_nothing(events):
+                    error = EmptyAnswer("Kiro sent an empty answer.")
+                else:
+                    self._take(events)
+        self._settle(error or reader.failure)
+
+    def _take(self, events: list[Event]) -> None:
+        if self._limits is not None:
+            events = self._limits.feed(events, self._reader.usage())
+            if self._limits.stopped:
+                self.close()
+        if self._spent is not None:
+            events = [event for event in events if type(event) is not Start]
+        if events and type(events[-1]) is Finish:
+            events[-1] = self._finished(events[-1])
+        shown = self._shown
+        shown += events
+        if len(shown) > _COMPACT_AT:
+            self._compact()
+        if events:
+            self._thinking_open = type(events[-1]) is ThinkingDelta
+        if self._sink is not None:
+            self._sink(events)
+        else:
+            self._waiting += events
+            if self._first is not None and not self._first.done() and any(type(event) is not Start for event in events):
+                if self.first_event_at is None:
+                    self.first_event_at = time.perf_counter()
+                self._first.set_result(None)
+        if self._limits is not None and self._limits.stopped:
+            self._settle(None)
+
+    def _compact(self) -> None:
+        if not self._calls_begun:
+            self._calls_begun = any(type(event) in (ToolCallStart, SearchCall) for event in self._shown)
+        self._text_so_far()
+
+    def _finished(self, finish: Finish) -> Finish:
+        finish = msgspec.structs.replace(finish, usage=_sum(self._spent, finish.usage))
+        self.finish = finish
+        return finish
+
+    def _settle(self, failure: KiroError | None) -> None:
+        """The attempt is over: wakes whoever waits for its beginning or its end."""
+        if self._shown:
+            self._compact()
+        self._failure = failure
+        if failure is None and self.account is not None and self.model is not None:
+            self._relay.learn(self.account, None)
+            if self.finish is not None and self._spent is None:
+                self._relay.calibrate(self.model, self._estimate, self.finish.usage)
+        elif failure is not None and self.account is not None and self.attempts:
+            _note_failure(self.attempts[-1], failure)
+        if self._first is not None and not self._first.done():
+            if failure is not None:
+                self._first.set_exception(failure)
+                return
+            self._first.set_result(None)
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
+
+
+def _with_model_tags(conversation: Conversation, resolved: Resolved) -> Conversation:
+    """What the model's name asked for (`-thinking`, an effort) where the request itself is silent."""
+    wish = conversation.thinking
+    if resolved.thinking and wish.mode is None:
+        wish = msgspec.structs.replace(wish, mode="on")
+    if resolved.effort is not None and wish.effort is None:
+        wish = msgspec.structs.replace(wish, effort=resolved.effort)
+    return conversation if wish == conversation.thinking else msgspec.structs.replace(conversation, thinking=wish)
+
+
+def _says_nothing(events: Sequence[Event]) -> bool:
+    return not events or (isinstance(events[-1], Finish) and events[-1].reason == "end_turn")
+
+
+def _note_failure(attempt: Attempt, error: KiroError) -> None:
+    attempt.error = type(error).__name__
+    attempt.message = error.message
+    if isinstance(error, UpstreamError):
+        attempt.status = error.upstream_status or attempt.status
+        attempt.reason = error.reason
+        attempt.upstream_id = error.upstream_id or attempt.upstream_id
+
+
+def _sum(before: Usage | None, now: Usage) -> Usage:
+    """Usage of a continued answer: both parts were paid for."""
+    if before is None:
+        return now
+    return Usage(
+        input=now.input + before.input,
+        output=now.output + before.output,
+        cache_read=now.cache_read + before.cache_read,
+        cache_write=now.cache_write + before.cache_write,
+        thinking=now.thinking + before.thinking,
+        credits=None if now.credits is None and before.credits is None else (now.credits or 0) + (before.credits or 0),
+        context_percentage=now.context_percentage,
+        source=now.source,
+    )
+
+

@@ -1,0 +1,341 @@
+"""Builds everything by hand, once, and closes it again.
+
+`Home` is what lies on this computer: settings, database, vault, accounts, client keys. Each part is
+opened when first used, so a command pays only for what it needs. `Runtime` adds what serving needs: the
+connections, the relay, the log writer, and a watch that notices when another process (a command in a
+second terminal) has changed settings, accounts or keys.
+"""
+
+import asyncio
+import logging
+import logging.handlers
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from kiro.errors import KiroError, UsageError
+from kiro.storage.paths import Paths, find_paths
+from kiro.storage.settings import Loaded, Settings, differences, load
+
+if TYPE_CHECKING:
+    from kiro.accounts.account import Account
+    from kiro.accounts.directory import AccountDirectory
+    from kiro.auth.http import HttpAsk, HttpReply
+    from kiro.storage.client_keys import ClientKey, ClientKeys
+    from kiro.storage.database import Database
+    from kiro.storage.vault import Vault
+    from kiro.upstream.catalogue import Model
+    from kiro.upstream.queries import UsageLimits
+
+_WATCH_S: Final = 1.0
+_LOG_BYTES: Final = 5 * 1024 * 1024
+_USAGE_FRESH_S: Final = 600.0
+_DAY_S: Final = 86400.0
+
+log: Final = logging.getLogger("kiro")
+
+
+class Home:
+    """What lies on this computer. `flags` are settings from the command line, by key."""
+
+    def __init__(
+        self,
+        env: Mapping[str, str] | None = None,
+        flags: Mapping[str, Any] | None = None,
+        *,
+        ask_passphrase: Callable[[bool], str | None] | None = None,
+        use_keyring: bool = True,
+    ) -> None:
+        self.env = dict(os.environ if env is None else env)
+        self.flags = dict(flags or {})
+        self.paths: Paths = find_paths(self.env)
+        self._ask_passphrase = ask_passphrase
+        self._use_keyring = use_keyring
+
+    @cached_property
+    def loaded(self) -> Loaded:
+        return load(self.paths, self.env, self.flags)
+
+    def load_again(self) -> Loaded:
+        """Settings as they are now, without changing what `loaded` says."""
+        return load(self.paths, self.env, self.flags)
+
+    @cached_property
+    def database(self) -> "Database":
+        from kiro.storage.database import Database
+
+        self.paths.make_folders()
+        return Database(self.paths.database_file)
+
+    @cached_property
+    def vault(self) -> "Vault":
+        from kiro.storage.secrets import Surroundings
+        from kiro.storage.vault import Vault
+
+        self.paths.make_folders()
+        around = Surroundings(
+            self.paths.key_file, self.env, ask_passphrase=self._ask_passphrase, use_keyring=self._use_keyring
+        )
+        return Vault(self.paths.vault_file, around)
+
+    @cached_property
+    def accounts(self) -> "AccountDirectory":
+        from kiro.accounts.directory import AccountDirectory
+
+        return AccountDirectory(self.database, self.vault, self.paths.locks_dir)
+
+    @cached_property
+    def keys(self) -> "ClientKeys":
+        from kiro.storage.client_keys import ClientKeys
+
+        return ClientKeys(self.database, self.vault)
+
+    def close(self) -> None:
+        if "database" in self.__dict__:
+            self.database.close()
+
+
+class Runtime:
+    """What serving needs. Made by `open_runtime`."""
+
+    def __init__(self, home: Home) -> None:
+        from kiro.accounts.access import AccessKeeper
+        from kiro.auth.refresh import RefreshUrls
+        from kiro.relay.models import ModelShelf
+        from kiro.relay.recorder import LogWriter
+        from kiro.relay.relay import Relay
+        from kiro.storage import request_log
+        from kiro.upstream.client import KiroClient
+
+        self.home = home
+        self.settings: Settings = home.loaded.settings
+        self.started_at = time.time()
+        settings = self.settings
+        self.client = KiroClient(idle_timeout_s=settings.relay.idle_timeout_s, proxy=settings.upstream.proxy)
+        urls = RefreshUrls(settings.auth.social_url, settings.auth.oidc_url, settings.auth.external_hosts)
+        self.keeper = AccessKeeper(home.accounts, self._send, urls=urls, region=settings.upstream.region)
+        self.models = ModelShelf(
+            self.ask_models,
+            home.paths.state_dir / "models.json",
+            aliases=settings.models.aliases,
+            hidden=settings.models.hidden,
+            suffix=settings.models.thinking_suffix or "",
+        )
+        self._accounts: list[Account] = []
+        self._accounts_version = -1
+        self._ring = home.keys.ring()
+        self._keys_version = home.keys.version()
+        self._config_stamp = self._stamp()
+        self._usage: dict[str, tuple[float, UsageLimits]] = {}
+        self._background: set[asyncio.Task[Any]] = set()
+        self.relay = Relay(
+            client=self.client,
+            keeper=self.keeper,
+            accounts=lambda: self._accounts,
+            disable=self._disable,
+            models=self.models,
+            settings=lambda: self.settings,
+        )
+        self.log = LogWriter(lambda rows: request_log.append_many(home.database, rows), log.warning)
+        self.on_notice: Callable[[str], None] = log.info
+        """Told in one sentence when something changed while serving."""
+        self._reload_accounts()
+
+    # -- accounts and keys
+
+    @property
+    def accounts(self) -> "list[Account]":
+        """The accounts as last seen; at most a second old."""
+        return self._accounts
+
+    def account(self, name: str | None) -> "Account":
+        """One account by name or id, or the one whose turn it is."""
+        return self.relay.choose(only=name)
+
+    def find_key(self, text: str) -> "ClientKey | None":
+        return self._ring.match(text)
+
+    def reload_keys(self) -> bool:
+        """Reads the client keys again if another process changed them; whether it did."""
+        version = self.home.keys.version()
+        if version == self._keys_version:
+            return False
+        self._ring, self._keys_version = self.home.keys.ring(), version
+        return True
+
+    def _reload_accounts(self) -> None:
+        version = self.home.accounts.version()
+        if version != self._accounts_version:
+            self._accounts, self._accounts_version = self.home.accounts.list(), version
+
+    def _disable(self, account: "Account", reason: str) -> None:
+        """An account that needs a person is set aside, with the reason where the person will look."""
+        log.warning("account %s is set aside: %s", account.name, reason)
+        self._later(asyncio.to_thread(self.home.accounts.set_state, account.id, "suspended", reason))
+
+    # -- small questions to Kiro
+
+    async def ask_models(self, account_id: str) -> "tuple[Model, ...]":
+        from kiro.upstream import queries
+
+        access = await self.keeper.access(account_id)
+        return await self._ask(access, queries.models_ask, queries.read_models)
+
+    async def usage(self, account_id: str) -> "UsageLimits":
+        """Credits of one account, asked of Kiro at most every ten minutes."""
+        from kiro.upstream import queries
+
+        known = self._usage.get(account_id)
+        if known is not None and time.time() - known[0] < _USAGE_FRESH_S:
+            return known[1]
+        access = await self.keeper.access(account_id)
+
+        def read(status: int, headers: Any, body: bytes) -> "UsageLimits":
+            return queries.read_usage(status, headers, body, now=time.time())
+
+        limits = await self._ask(access, queries.usage_ask, read)
+        self._usage[account_id] = (time.time(), limits)
+        return limits
+
+    async def _ask(self, access: Any, make: Callable[..., Any], read: Callable[..., Any]) -> Any:
+        """Asks with the profile; a 400 is repeated without it, because the services disagree about it."""
+        base_url = self.settings.upstream.url
+        ask = make(access, base_url)
+        status, headers, body = await self.client.fetch(ask.method, ask.url, ask.headers, ask.body)
+        if status == 400 and access.profile_arn:
+            ask = make(access, base_url, with_profile=False)
+            status, headers, body = await self.client.fetch(ask.method, ask.url, ask.headers, ask.body)
+        return read(status, headers, body)
+
+    async def _send(self, ask: "HttpAsk") -> "HttpReply":
+        from kiro.auth.http import HttpReply
+
+        proxy = ask.proxy.reveal() if ask.proxy is not None else None
+        status, headers, body = await self.client.fetch(ask.method, ask.url, ask.headers, ask.body, proxy=proxy)
+        return HttpReply(status, {name.lower(): value for name, value in headers.items()}, body)
+
+    # -- for the server
+
+    def report(self, request_id: str, error: BaseException) -> None:
+        """Something nobody foresaw: the log file gets the traceback, redacted."""
+        log.error("request %s failed unexpectedly", request_id, exc_info=error)
+
+    async def stats(self, client: "ClientKey | None") -> dict[str, Any]:
+        """Totals of the key's own requests."""
+        key_id = client.id if client is not None else None
+        await self.log.flush()
+        row = await asyncio.to_thread(
+            self.home.database.row,
+            "SELECT count(*) AS requests, coalesce(sum(outcome = 'done'), 0) AS answered,"
+            " coalesce(sum(input_tokens), 0) AS input_tokens, coalesce(sum(output_tokens), 0) AS output_tokens,"
+            " coalesce(sum(credits), 0) AS credits FROM requests WHERE client_key IS ?",
+            (key_id,),
+        )
+        totals = dict(row) if row is not None else {}
+        return {"uptime_s": round(time.time() - self.started_at), **totals}
+
+    async def usage_limits(self, name: str | None) -> dict[str, Any]:
+        """Credits of one account, or of the one whose turn it is."""
+        account = self.account(name)
+        limits = await self.usage(account.id)
+        return {
+            "account": account.name,
+            "plan": limits.plan,
+            "used": limits.used,
+            "limit": limits.limit,
+            "remaining": limits.remaining,
+            "resets_at": limits.resets_at,
+            "overage": {"enabled": limits.overage_enabled, "used": limits.overage_used, "cap": limits.overage_cap},
+        }
+
+    # -- life
+
+    async def _watch(self) -> None:
+        """Notices what other processes change; asks for models when there is somebody to ask."""
+        while True:
+            try:
+                await asyncio.to_thread(self._look)
+                for account in self._accounts:
+                    if account.enabled:
+                        await self.models.refresh(account.id)
+            except KiroError as error:
+                log.warning("%s", error.full_text())
+            await asyncio.sleep(_WATCH_S)
+
+    def _look(self) -> None:
+        self._reload_accounts()
+        self.reload_keys()
+        stamp = self._stamp()
+        if stamp != self._config_stamp:
+            self._config_stamp = stamp
+            self._reload_settings()
+
+    def _reload_settings(self) -> None:
+        try:
+            loaded = self.home.load_again()
+        except UsageError as error:
+            self.on_notice(f"config.toml was not taken over: {error.full_text()}")
+            return
+        changed = differences(self.settings, loaded.settings)
+        self.settings = loaded.settings
+        hot = [row.key for row in changed if row.hot]
+        cold = [row.key for row in changed if not row.hot]
+        if hot:
+            self.on_notice(f"Now in effect: {', '.join(hot)}.")
+        if cold:
+            self.on_notice(f"In effect after a restart: {', '.join(cold)}.")
+
+    def _stamp(self) -> tuple[int, int] | None:
+        try:
+            stat = self.home.paths.config_file.stat()
+        except OSError:
+            return None
+        return stat.st_mtime_ns, stat.st_size
+
+    def _later(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _prune(self) -> None:
+        from kiro.storage import request_log
+
+        while True:
+            days = self.settings.log.retention_days
+            try:
+                await asyncio.to_thread(request_log.prune, self.home.database, days, now=time.time())
+            except KiroError as error:
+                log.warning("old log rows were not deleted: %s", error)
+            await asyncio.sleep(_DAY_S)
+
+
+@asynccontextmanager
+async def open_runtime(home: Home, *, background: bool = True) -> AsyncIterator[Runtime]:
+    """Everything running; `background` False leaves out the watch and the pruning, for one question."""
+    runtime = Runtime(home)
+    async with runtime.client, runtime.log:
+        tasks = [asyncio.create_task(work()) for work in (runtime._watch, runtime._prune)] if background else []  # noqa: SLF001  its own module
+        try:
+            yield runtime
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, *runtime._background, return_exceptions=True)  # noqa: SLF001  its own module
+
+
+def log_to_file(home: Home) -> None:
+    """Sends the program's log, redacted, to the log file."""
+    from kiro.redaction import RedactionFilter
+
+    home.paths.make_folders()
+    handler = logging.handlers.RotatingFileHandler(
+        home.paths.log_file, maxBytes=_LOG_BYTES, backupCount=3, encoding="utf-8", delay=True
+    )
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.addFilter(RedactionFilter())
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(home.loaded.settings.log.level.upper())

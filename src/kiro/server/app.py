@@ -1,0 +1,184 @@
+"""Every route in one list.
+
+Routes of the dialects exist three times: plain, and under `/a/{account}` for one account; some with a
+doubled or missing version prefix, because clients append their own to whatever base they are given.
+Everything else is refused in the shape of the dialect that its path suggests.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from kiro import __version__
+from kiro.errors import AccountError, KiroError, UnknownModel, UnknownRoute, WrongMethod
+from kiro.protocols import PROTOCOLS
+from kiro.protocols.anthropic import response as anthropic
+from kiro.protocols.base import ModelCard, Protocol
+from kiro.runtime import Runtime
+from kiro.server.answer import RUNTIME, Visit, conversing, counting, guarded
+from kiro.upstream.catalogue import Model
+
+Route = tuple[str, str, Callable[[web.Request], Awaitable[web.StreamResponse]]]
+
+_ENCODE: Final = msgspec.json.Encoder().encode
+_CORS_HEADERS: Final = {
+    "Access-Control-Allow-Methods": "GET, POST, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "*",
+    "Access-Control-Max-Age": "600",
+}
+
+
+def routes() -> list[Route]:
+    """Method, path, handler of everything that is served. Each handler lets in by `guarded`, or says why not."""
+    claude = PROTOCOLS["anthropic"]
+    served: list[Route] = [
+        ("GET", "/healthz", _alive),
+        ("GET", "/readyz", _ready),
+        ("GET", "/", _about),
+        ("HEAD", "/", _about),
+        ("GET", "/v1/stats", guarded(claude, _stats)),
+        ("GET", "/v1/kiro/usage-limits", guarded(claude, _usage_limits)),
+        ("POST", "/api/event_logging/batch", guarded(claude, _swallow_telemetry)),
+    ]
+    for prefix in ("", "/a/{account}"):
+        served += [
+            ("POST", f"{prefix}/v1/messages", conversing(claude)),
+            ("POST", f"{prefix}/v1/messages/count_tokens", counting(claude)),
+            ("POST", f"{prefix}/cc/v1/messages", conversing(claude, exact_usage=True)),
+            ("POST", f"{prefix}/cc/v1/messages/count_tokens", counting(claude)),
+            ("GET", f"{prefix}/v1/models", guarded(claude, _list_models)),
+            ("GET", f"{prefix}/v1/models/{{model:.+}}", guarded(claude, _show_model)),
+        ]
+    return [*served, *_aliases(served)]
+
+
+def _aliases(served: list[Route]) -> Iterator[Route]:
+    """`/v1/v1/…` and `/anthropic/v1/…`, for clients that add what the base already has."""
+    for method, path, handler in served:
+        if path.startswith("/v1/"):
+            yield method, f"/v1{path}", handler
+            yield method, f"/anthropic{path}", handler
+
+
+def make_app(runtime: Runtime) -> web.Application:
+    app = web.Application(client_max_size=0)
+    app[RUNTIME] = runtime
+    known: dict[str, set[str]] = {}
+    for method, path, handler in routes():
+        app.router.add_route(method, path, handler)
+        known.setdefault(path, set()).add(method)
+    for path, methods in known.items():
+        app.router.add_route("OPTIONS", path, _preflight)
+        app.router.add_route("*", path, guarded(anthropic_row(), _wrong_method(methods)))
+    app.router.add_route("*", "/{path:.*}", guarded(anthropic_row(), _unknown_route))
+    return app
+
+
+def anthropic_row() -> Protocol:
+    return PROTOCOLS["anthropic"]
+
+
+def _wrong_method(methods: set[str]) -> Callable[[Visit], Awaitable[web.StreamResponse]]:
+    async def refuse(visit: Visit) -> web.StreamResponse:
+        allowed = ", ".join(sorted(methods))
+        raise WrongMethod(f"{visit.request.path} does not take {visit.request.method}.", hint=f"It takes {allowed}.")
+
+    return refuse
+
+
+async def _unknown_route(visit: Visit) -> web.StreamResponse:
+    raise UnknownRoute(
+        f"There is nothing at {visit.request.method} {visit.request.path}.", hint="GET / tells what is served here."
+    )
+
+
+async def _preflight(request: web.Request) -> web.StreamResponse:
+    """A browser asks before it sends: only for pages that `server.cors_origins` names."""
+    from kiro.server import guards
+
+    settings = request.app[RUNTIME].settings
+    try:
+        guards.check_host(request.host, settings)
+        origin = guards.check_origin(request.headers.get("Origin"), settings)
+    except KiroError:
+        return web.Response(status=403)
+    if origin is None:
+        return web.Response(status=403)
+    return web.Response(status=204, headers={"Access-Control-Allow-Origin": origin, "Vary": "Origin", **_CORS_HEADERS})
+
+
+async def _alive(_: web.Request) -> web.StreamResponse:
+    return web.Response(body=b'{"status":"ok"}', content_type="application/json")
+
+
+async def _ready(request: web.Request) -> web.StreamResponse:
+    """Whether some account can serve, without naming any."""
+    try:
+        request.app[RUNTIME].relay.choose()
+    except AccountError:
+        return web.Response(status=503, body=b'{"status":"no account is ready"}', content_type="application/json")
+    return web.Response(body=b'{"status":"ready"}', content_type="application/json")
+
+
+async def _about(_: web.Request) -> web.StreamResponse:
+    served = {
+        "name": "kiro",
+        "version": __version__,
+        "anthropic": ["POST /v1/messages", "POST /v1/messages/count_tokens", "GET /v1/models"],
+        "health": ["GET /healthz", "GET /readyz"],
+    }
+    return web.Response(body=_ENCODE(served), content_type="application/json")
+
+
+async def _swallow_telemetry(visit: Visit) -> web.StreamResponse:
+    """Claude Code reports home through its base URL; it is told all is well, and nothing is kept."""
+    return visit.reply(b"{}")
+
+
+async def _list_models(visit: Visit) -> web.StreamResponse:
+    return visit.reply(anthropic.models(cards(visit.runtime)))
+
+
+async def _show_model(visit: Visit) -> web.StreamResponse:
+    asked = visit.request.match_info["model"]
+    listed = {card.id: card for card in cards(visit.runtime)}
+    if asked in listed:
+        return visit.reply(anthropic.model(listed[asked]))
+    model, _ = visit.runtime.relay.models.resolve(asked)
+    if model.id not in visit.runtime.relay.models.known():
+        raise UnknownModel(asked)
+    return visit.reply(anthropic.model(_card(model, asked)))
+
+
+def cards(runtime: Runtime) -> list[ModelCard]:
+    """What clients may choose from: each model, and beside it the variants that only their name can ask for.
+
+    Claude Code takes its window from `[1m]` in the name; the thinking suffix switches thinking on.
+    """
+    suffix = runtime.settings.models.thinking_suffix
+    listed: list[ModelCard] = []
+    for model in runtime.relay.models.shown():
+        listed.append(_card(model, model.id))
+        if model.window >= 1_000_000 and model.id.startswith("claude-"):
+            listed.append(_card(model, f"{model.id}[1m]", " (1M context)"))
+        if suffix and model.id.startswith("claude-"):
+            listed.append(_card(model, f"{model.id}{suffix}", " (thinking)"))
+    return listed
+
+
+def _card(model: Model, shown_id: str, note: str = "") -> ModelCard:
+    return ModelCard(
+        id=shown_id, name=(model.name or model.id) + note, window=model.window, max_output=model.max_output, images=model.images
+    )
+
+
+async def _stats(visit: Visit) -> web.StreamResponse:
+    totals: dict[str, Any] = await visit.runtime.stats(visit.client)
+    return visit.reply(_ENCODE(totals))
+
+
+async def _usage_limits(visit: Visit) -> web.StreamResponse:
+    limits = await visit.runtime.usage_limits(visit.pinned_account)
+    return visit.reply(_ENCODE(limits))

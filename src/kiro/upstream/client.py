@@ -1,0 +1,299 @@
+"""The only file here that opens a connection.
+
+One `KiroClient` serves the whole process: one session (per proxy) with one TLS context, unlimited
+connections and a generous idle pool, because a connection costs 19 ms of handshake.
+
+An `Exchange` is one answer being received. Its bytes are pushed to a callback instead of read by a
+task: aiohttp would queue each chunk, resolve a future and wake a task, which is a fifth of what a
+paced event costs. `_PushHandler` hands the body over right after aiohttp's parser has run. It hooks
+in by replacing the connector's private protocol factory; where that is not possible a plain read
+loop does the same, more slowly. Both are tested.
+
+There is no timer per chunk either. One sweep per process looks for exchanges that have been silent
+for `idle_timeout_s`; Kiro sends nothing while a model thinks, for minutes.
+"""
+
+import asyncio
+import functools
+import io
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.streams import StreamReader
+
+from kiro.errors import KiroError, NetworkFailed, StreamCut, UpstreamTimeout
+from kiro.upstream import refusals
+from kiro.upstream.endpoints import Address
+
+_LARGE_BODY: Final = 1024 * 1024
+_ERROR_BODY_LIMIT: Final = 64 * 1024
+_ERROR_BODY_DEADLINE_S: Final = 10.0
+_SWEEP_S: Final = 5.0
+_CONNECT_S: Final = 15.0
+
+OnData = Callable[[bytes], None]
+OnEnd = Callable[[KiroError | None], None]
+
+
+class _PushHandler(ResponseHandler):
+    """aiohttp's client protocol that tells a listener when body bytes have arrived."""
+
+    listener: Callable[[], None] | None = None
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.listener is not None:
+            self.listener()
+
+    def eof_received(self) -> None:
+        super().eof_received()
+        if self.listener is not None:
+            self.listener()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if self.listener is not None:
+            self.listener()
+
+
+class Exchange:
+    """One answer being received. `listen` once; then `pause`, `resume`, `close` as needed."""
+
+    def __init__(self, response: aiohttp.ClientResponse, client: "KiroClient") -> None:
+        self._response = response
+        self._client = client
+        self._content: StreamReader = response.content
+        self._on_data: OnData | None = None
+        self._on_end: OnEnd | None = None
+        self._handler: _PushHandler | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._resumed = asyncio.Event()
+        self._paused = False
+        self.last_heard = time.monotonic()
+
+    @property
+    def upstream_id(self) -> str | None:
+        return refusals.request_id(self._response.headers)
+
+    def listen(self, on_data: OnData, on_end: OnEnd) -> None:
+        """Push what has come and will come to `on_data`; `on_end(None)` at a clean end, else the error, once."""
+        self._on_data, self._on_end = on_data, on_end
+        connection = self._response.connection
+        handler = connection.protocol if connection is not None else None
+        if isinstance(handler, _PushHandler):
+            self._handler = handler
+            handler.listener = self._drain
+            self._drain()
+        elif connection is None:
+            self._drain()  # all of it is here already
+        else:
+            self._task = asyncio.create_task(self._read_loop())
+
+    def pause(self) -> None:
+        """Stop reading: the client is slower than Kiro."""
+        if self._paused or self._on_end is None:
+            return
+        self._paused = True
+        self._resumed.clear()
+        if self._handler is not None:
+            self._handler.pause_reading()
+
+    def resume(self) -> None:
+        if not self._paused:
+            return
+        self._paused = False
+        self._resumed.set()
+        if self._handler is not None:
+            self._handler.resume_reading()
+            self._drain()
+
+    def close(self) -> None:
+        """Drop the connection. Kiro stops generating; no callback comes after this."""
+        self._let_go()
+        self._response.close()
+
+    def fail(self, error: KiroError) -> None:
+        """End with an error from outside, such as the idle watchdog's."""
+        self._end(error)
+        self._response.close()
+
+    def _drain(self) -> None:
+        if self._paused:
+            return
+        content = self._content
+        try:
+            data = content.read_nowait()
+        except (aiohttp.ClientError, OSError) as error:
+            self._end(_cut(error))
+            return
+        if data:
+            self.last_heard = time.monotonic()
+            if self._on_data is not None:
+                self._on_data(data)
+        if content.is_eof():
+            self._end(None)
+        elif self._handler is not None and self._handler.transport is None:
+            self._end(_cut(None))
+
+    async def _read_loop(self) -> None:
+        try:
+            while data := await self._content.readany():
+                self.last_heard = time.monotonic()
+                if self._on_data is not None:
+                    self._on_data(data)
+                if self._paused:
+                    await self._resumed.wait()
+        except (aiohttp.ClientError, OSError) as error:
+            self._end(_cut(error))
+        else:
+            self._end(None)
+
+    def _end(self, error: KiroError | None) -> None:
+        on_end = self._on_end
+        self._let_go()
+        if on_end is not None:
+            on_end(error)
+
+    def _let_go(self) -> None:
+        self._client.forget(self)
+        self._on_data = self._on_end = None
+        if self._handler is not None:
+            self._handler.listener = None
+            self._handler = None
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+        self._task = None
+
+
+def _cut(error: BaseException | None) -> StreamCut:
+    detail = f" ({type(error).__name__})" if error is not None else ""
+    return StreamCut(f"The connection to Kiro broke in the middle of the answer{detail}.")
+
+
+class KiroClient:
+    """Connections to Kiro and its sign-in services. Use as `async with`.
+
+    `push=False` reads with the plain loop. `proxy` is the default for all requests, an http(s) or
+    socks5 address.
+    """
+
+    def __init__(self, *, idle_timeout_s: float = 300, proxy: str | None = None, push: bool = True) -> None:
+        self._idle_timeout_s = idle_timeout_s
+        self._proxy = proxy
+        self._push = push
+        self._sessions: dict[str | None, aiohttp.ClientSession] = {}
+        self._live: set[Exchange] = set()
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "KiroClient":
+        self._sweeper = asyncio.create_task(self._sweep())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for exchange in list(self._live):
+            exchange.close()
+        for session in self._sessions.values():
+            await session.close()
+
+    async def converse(self, address: Address, body: bytes, *, proxy: str | None = None) -> Exchange:
+        """Send one conversation. Raises UpstreamError for a refusal, NetworkFailed when Kiro cannot be reached."""
+        response = await self._send("POST", address.url, address.headers, body, proxy)
+        if response.status == 200:
+            exchange = Exchange(response, self)
+            self._live.add(exchange)
+            return exchange
+        signal = refusals.from_response(response.status, response.headers, await _read_error(response))
+        raise refusals.as_error(signal)
+
+    async def fetch(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        *,
+        proxy: str | None = None,
+        timeout_s: float = 30,
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """One small request: status, headers and at most 1 MiB of body. Raises NetworkFailed or UpstreamTimeout."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                response = await self._send(method, url, headers, body, proxy)
+                async with response:
+                    return response.status, response.headers, await response.content.read(1024 * 1024)
+        except TimeoutError as error:
+            raise UpstreamTimeout(f"Kiro did not answer within {timeout_s:.0f} s.") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise refusals.network_error(error) from error
+
+    def forget(self, exchange: Exchange) -> None:
+        self._live.discard(exchange)
+
+    async def _send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, proxy: str | None
+    ) -> aiohttp.ClientResponse:
+        proxy = proxy or self._proxy
+        session = self._session(proxy)
+        data: Any = io.BytesIO(body) if body is not None and len(body) > _LARGE_BODY else body
+        options: dict[str, Any] = {"proxy": proxy} if proxy and proxy.startswith("http") else {}
+        try:
+            async with asyncio.timeout(self._idle_timeout_s):
+                return await session.request(
+                    method, url, data=data, headers=headers, allow_redirects=False, **options
+                )
+        except TimeoutError as error:
+            raise UpstreamTimeout(f"Kiro did not answer within {self._idle_timeout_s:.0f} s.") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise refusals.network_error(error) from error
+        except ValueError as error:
+            raise NetworkFailed(f"This address cannot be used: {error}.") from error
+
+    def _session(self, proxy: str | None) -> aiohttp.ClientSession:
+        """The session for a proxy; http proxies share the direct one, each SOCKS proxy needs its own connector."""
+        key = proxy if proxy and proxy.startswith("socks") else None
+        session = self._sessions.get(key)
+        if session is None:
+            connector = self._socks_connector(key) if key else aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
+            if self._push and hasattr(connector, "_factory"):
+                connector._factory = functools.partial(_PushHandler, loop=asyncio.get_running_loop())  # noqa: SLF001  see the module's docstring
+            session = self._sessions[key] = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
+            )
+        return session
+
+    @staticmethod
+    def _socks_connector(proxy: str) -> aiohttp.TCPConnector:
+        from aiohttp_socks import ProxyConnector
+
+        connector: aiohttp.TCPConnector = ProxyConnector.from_url(proxy, limit=0)
+        return connector
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(min(_SWEEP_S, self._idle_timeout_s / 2))
+            silent_since = time.monotonic() - self._idle_timeout_s
+            for exchange in [exchange for exchange in self._live if exchange.last_heard < silent_since]:
+                exchange.fail(UpstreamTimeout(f"Kiro fell silent for {self._idle_timeout_s:.0f} s in the middle of the answer."))
+
+
+async def _read_error(response: aiohttp.ClientResponse) -> bytes:
+    """Some edges keep the connection open after an error page: read with a limit and a deadline."""
+    try:
+        async with asyncio.timeout(_ERROR_BODY_DEADLINE_S):
+            chunks: list[bytes] = []
+            async for chunk in response.content.iter_chunked(16 * 1024):
+                chunks.append(chunk)
+                if sum(map(len, chunks)) >= _ERROR_BODY_LIMIT:
+                    break
+            return b"".join(chunks)
+    except (TimeoutError, aiohttp.ClientError, OSError):
+        return b"".join(chunks)
+    finally:
+        response.release()
