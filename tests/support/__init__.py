@@ -1,0 +1,1 @@
+"""What several test modules need: a clock to turn, Kiro bodies, frames, requests to the emulator."""
