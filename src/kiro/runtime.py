@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kiro.accounts.account import Account
     from kiro.accounts.directory import AccountDirectory
     from kiro.auth.http import HttpAsk, HttpReply
+    from kiro.auth.refresh import RefreshUrls
     from kiro.storage.client_keys import ClientKey, ClientKeys
     from kiro.storage.database import Database
     from kiro.storage.vault import Vault
@@ -103,7 +104,6 @@ class Runtime:
 
     def __init__(self, home: Home) -> None:
         from kiro.accounts.access import AccessKeeper
-        from kiro.auth.refresh import RefreshUrls
         from kiro.relay.models import ModelShelf
         from kiro.relay.recorder import LogWriter
         from kiro.relay.relay import Relay
@@ -115,15 +115,8 @@ class Runtime:
         self.started_at = time.time()
         settings = self.settings
         self.client = KiroClient(idle_timeout_s=settings.relay.idle_timeout_s, proxy=settings.upstream.proxy)
-        urls = RefreshUrls(settings.auth.social_url, settings.auth.oidc_url, settings.auth.external_hosts)
-        self.keeper = AccessKeeper(home.accounts, self._send, urls=urls, region=settings.upstream.region)
-        self.models = ModelShelf(
-            self.ask_models,
-            home.paths.state_dir / "models.json",
-            aliases=settings.models.aliases,
-            hidden=settings.models.hidden,
-            suffix=settings.models.thinking_suffix or "",
-        )
+        self.keeper = AccessKeeper(home.accounts, self._send, urls=self._refresh_urls(), region=settings.upstream.region)
+        self.models = ModelShelf(self.ask_models, home.paths.state_dir / "models.json")
         self._accounts: list[Account] = []
         self._accounts_version = -1
         self._ring = home.keys.ring()
@@ -142,7 +135,14 @@ class Runtime:
         self.log = LogWriter(lambda rows: request_log.append_many(home.database, rows), log.warning)
         self.on_notice: Callable[[str], None] = log.info
         """Told in one sentence when something changed while serving."""
+        self._apply_settings()
         self._reload_accounts()
+
+    def _refresh_urls(self) -> "RefreshUrls":
+        from kiro.auth.refresh import RefreshUrls
+
+        auth = self.settings.auth
+        return RefreshUrls(auth.social_url, auth.oidc_url, auth.external_hosts)
 
     # -- accounts and keys
 
@@ -166,10 +166,12 @@ class Runtime:
         self._ring, self._keys_version = self.home.keys.ring(), version
         return True
 
-    def _reload_accounts(self) -> None:
+    def _reload_accounts(self) -> bool:
         version = self.home.accounts.version()
         if version != self._accounts_version:
             self._accounts, self._accounts_version = self.home.accounts.list(), version
+            return True
+        return False
 
     def _disable(self, account: "Account", reason: str) -> None:
         """An account that needs a person is set aside, with the reason where the person will look."""
@@ -182,7 +184,8 @@ class Runtime:
         from kiro.upstream import queries
 
         access = await self.keeper.access(account_id)
-        return await self._ask(access, queries.models_ask, queries.read_models)
+        models: tuple[Model, ...] = await self._ask(access, queries.models_ask, queries.read_models)
+        return models
 
     async def usage(self, account_id: str) -> "UsageLimits":
         """Credits of one account, asked of Kiro at most every ten minutes."""
@@ -196,7 +199,7 @@ class Runtime:
         def read(status: int, headers: Any, body: bytes) -> "UsageLimits":
             return queries.read_usage(status, headers, body, now=time.time())
 
-        limits = await self._ask(access, queries.usage_ask, read)
+        limits: UsageLimits = await self._ask(access, queries.usage_ask, read)
         self._usage[account_id] = (time.time(), limits)
         return limits
 
@@ -257,7 +260,8 @@ class Runtime:
         """Notices what other processes change; asks for models when there is somebody to ask."""
         while True:
             try:
-                await asyncio.to_thread(self._look)
+                if await asyncio.to_thread(self._look):
+                    self.keeper.forget()
                 for account in self._accounts:
                     if account.enabled:
                         await self.models.refresh(account.id)
@@ -265,13 +269,15 @@ class Runtime:
                 log.warning("%s", error.full_text())
             await asyncio.sleep(_WATCH_S)
 
-    def _look(self) -> None:
-        self._reload_accounts()
+    def _look(self) -> bool:
+        """Reads again what changed on disk; whether an account did."""
+        changed = self._reload_accounts()
         self.reload_keys()
         stamp = self._stamp()
         if stamp != self._config_stamp:
             self._config_stamp = stamp
             self._reload_settings()
+        return changed
 
     def _reload_settings(self) -> None:
         try:
@@ -281,12 +287,21 @@ class Runtime:
             return
         changed = differences(self.settings, loaded.settings)
         self.settings = loaded.settings
+        self._apply_settings()
         hot = [row.key for row in changed if row.hot]
         cold = [row.key for row in changed if not row.hot]
         if hot:
             self.on_notice(f"Now in effect: {', '.join(hot)}.")
         if cold:
             self.on_notice(f"In effect after a restart: {', '.join(cold)}.")
+
+    def _apply_settings(self) -> None:
+        """Hands changed settings to the parts that keep a copy."""
+        settings = self.settings
+        self.keeper.configure(self._refresh_urls(), settings.upstream.region)
+        self.client.configure(idle_timeout_s=settings.relay.idle_timeout_s, proxy=settings.upstream.proxy)
+        models = settings.models
+        self.models.configure(aliases=models.aliases, hidden=models.hidden, suffix=models.thinking_suffix or "")
 
     def _stamp(self) -> tuple[int, int] | None:
         try:
@@ -323,6 +338,7 @@ async def open_runtime(home: Home, *, background: bool = True) -> AsyncIterator[
         finally:
             for task in tasks:
                 task.cancel()
+            await runtime.keeper.close()
             await asyncio.gather(*tasks, *runtime._background, return_exceptions=True)  # noqa: SLF001  its own module
 
 

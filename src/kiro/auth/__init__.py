@@ -1,0 +1,1 @@
+"""How a person signs in: credentials, refreshing them, reading those of other programs."""

@@ -31,15 +31,19 @@ class _Copy(msgspec.Struct, frozen=True):
 class ModelShelf:
     """Models by account id. `ask` gets an account's list from Kiro; `file` holds the last good copies."""
 
-    def __init__(self, ask: AskModels, file: Path, *, aliases: Mapping[str, str], hidden: tuple[str, ...], suffix: str) -> None:
+    def __init__(self, ask: AskModels, file: Path) -> None:
         self._ask = ask
         self._file = file
-        self._aliases = dict(aliases)
-        self._hidden = frozenset(hidden)
-        self._suffix = suffix
+        self._aliases: Mapping[str, str] = {}
+        self._hidden: frozenset[str] = frozenset()
+        self._suffix = ""
         self._lists: dict[str, _Copy] = _load(file)
         self._tried: dict[str, float] = {}
         self._lock = asyncio.Lock()
+
+    def configure(self, *, aliases: Mapping[str, str], hidden: tuple[str, ...], suffix: str) -> None:
+        """The settings under `models`."""
+        self._aliases, self._hidden, self._suffix = aliases, frozenset(hidden), suffix
 
     def known(self) -> dict[str, Model]:
         """Every model by id: the union over accounts, or the built-in table before anything was asked."""

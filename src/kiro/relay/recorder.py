@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
+
 from kiro.errors import KiroError
 from kiro.relay.relay import Answering
 from kiro.storage.request_log import Attempt as AttemptRow
@@ -37,26 +39,28 @@ class Record:
     def row(self, status: int, error: BaseException | None, *, notes: Sequence[str] = ()) -> RequestRow:
         """The row; `error` is what ended the request, `CancelledError` when the client left."""
         answering = self.answering
-        common = {
-            "id": self.request_id,
-            "started_at": self._started_at,
-            "protocol": self.protocol,
-            "path": self.path,
-            "status": status,
-            "outcome": _outcome(error, tried=answering is not None and bool(answering.attempts)),
-            "stream": self.stream,
-            "duration_ms": (time.perf_counter() - self._clock) * 1000,
-            "client_key": self.client_key,
-            "model_asked": self.model,
-            "error": type(error).__name__ if isinstance(error, KiroError) else None,
-            "message": error.message if isinstance(error, KiroError) else None,
-        }
-        if answering is None:
-            return RequestRow(**common, notes=tuple(notes))
+        row = RequestRow(
+            id=self.request_id,
+            started_at=self._started_at,
+            protocol=self.protocol,
+            path=self.path,
+            status=status,
+            outcome=_outcome(error, tried=answering is not None and bool(answering.attempts)),
+            stream=self.stream,
+            duration_ms=(time.perf_counter() - self._clock) * 1000,
+            client_key=self.client_key,
+            model_asked=self.model,
+            error=type(error).__name__ if isinstance(error, KiroError) else None,
+            message=error.message if isinstance(error, KiroError) else None,
+            notes=tuple(notes),
+        )
+        return row if answering is None else self._with_answer(row, answering)
+
+    def _with_answer(self, row: RequestRow, answering: Answering) -> RequestRow:
         usage = answering.usage()
         first = answering.first_event_at
-        return RequestRow(
-            **common,
+        return msgspec.structs.replace(
+            row,
             model_used=answering.used_model,
             account=answering.account.id if answering.account is not None else None,
             first_event_ms=(first - self._clock) * 1000 if first is not None else None,
@@ -66,12 +70,10 @@ class Record:
             cache_write_tokens=usage.cache_write,
             credits=usage.credits,
             stop_reason=answering.finish.reason if answering.finish is not None else None,
-            notes=(*notes, *answering.notes),
+            notes=(*row.notes, *answering.notes),
             attempts=tuple(
-                AttemptRow(
-                    number, one.account, one.started_at, one.status, one.error, one.reason, one.upstream_id, one.duration_ms
-                )
-                for number, one in enumerate(answering.attempts, 1)
+                AttemptRow(n, one.account, one.started_at, one.status, one.error, one.reason, one.upstream_id, one.duration_ms)
+                for n, one in enumerate(answering.attempts, 1)
             ),
         )
 

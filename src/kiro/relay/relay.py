@@ -50,6 +50,9 @@ _COMPACT_AT: Final = 64
 _CALIBRATION_STEP: Final = 0.2
 _MENDABLE_BY_CONTINUING: Final = (StreamCut, NetworkFailed, UpstreamBroken, UpstreamTimeout)
 
+_UNREAD: Final = ResponseReader()
+"""Stands in until the first try; never fed."""
+
 Sink = Callable[[Sequence[Event]], None]
 
 
@@ -120,6 +123,16 @@ class Relay:
         known = self._calibration.get(model.id)
         self._calibration[model.id] = seen if known is None else known + _CALIBRATION_STEP * (seen - known)
 
+    async def count(self, conversation: Conversation) -> int:
+        """Tokens of the prompt this conversation would make, estimated."""
+        model, _ = self.models.resolve(conversation.model)
+        conversation = await self.prepare(conversation, model)
+        conversation_id, continuation_id = session_ids(conversation, model)
+        request = build(
+            conversation, model, conversation_id=conversation_id, continuation_id=continuation_id, origin="AI_EDITOR"
+        )
+        return self.prompt_tokens(model, request.estimate)
+
     async def prepare(self, conversation: Conversation, model: Model) -> Conversation:
         """Fetches what is linked and brings pictures and documents into the form Kiro takes."""
         if not media.needs_work(conversation):
@@ -146,8 +159,10 @@ class Answering:
 
         self._requests: dict[tuple[str, frozenset[str]], KiroRequest] = {}
         self._exchange: Exchange | None = None
-        self._reader = ResponseReader()
+        self._token: str | None = None
+        self._reader: ResponseReader = _UNREAD
         self._estimate = 0
+        self._agentic = False
         self._limits: Limits | None = None
         self._first: asyncio.Future[None] | None = None
         self._ended: asyncio.Future[None] | None = None
@@ -166,6 +181,7 @@ class Answering:
     async def begin(self) -> list[Event]:
         """The first events, one of which a client can see. Raises when no try got that far."""
         self.model, resolved = self._relay.models.resolve(self._asked.model)
+        self._agentic = resolved.agentic
         self._conversation = _with_model_tags(await self._relay.prepare(self._asked, self.model), resolved)
         limit = self._asked.max_tokens
         enforced = limit if limit is not None and limit < self._relay.settings().relay.enforce_max_tokens_below else None
@@ -268,7 +284,7 @@ class Answering:
     async def _refreshed(self, account: Account, tried: frozenset[str]) -> Account:
         """The same account with a new token; the next one when its sign-in is dead."""
         try:
-            await self._relay.keeper.refresh_now(account.id)
+            await self._relay.keeper.refresh_now(account.id, self._token)
         except KiroError as error:
             self._relay.learn(account, error)
             return self._choose(tried | {account.id}, error)
@@ -281,6 +297,7 @@ class Answering:
         self.attempts.append(attempt)
         try:
             access = await self._relay.keeper.access(account.id)
+            self._token = access.token
             exchange = await self._send(access, dropped)
             attempt.status, attempt.upstream_id = 200, exchange.upstream_id
             exchange.listen(self._on_data, self._on_end)
@@ -324,7 +341,13 @@ class Answering:
             if "conversation id" in dropped:
                 conversation_id, continuation_id = continuation_id, conversation_id
             request = build(
-                conversation, model, conversation_id=conversation_id, continuation_id=continuation_id, origin=origin
+                conversation,
+                model,
+                conversation_id=conversation_id,
+                continuation_id=continuation_id,
+                origin=origin,
+                agentic=self._agentic,
+                flat_schemas="schema unions" in dropped,
             )
             self._requests[origin, dropped] = request
             self.notes += [note for note in request.notes if note not in self.notes]

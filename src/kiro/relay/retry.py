@@ -49,7 +49,7 @@ class RefreshAndRepeat(msgspec.Struct, frozen=True):
 
 
 class RepeatWithout(msgspec.Struct, frozen=True):
-    """The same account without `what`: replayed `thinking`, model `fields`, or the `conversation id`."""
+    """The same account without `what`: replayed `thinking`, model `fields`, the `conversation id`, or `schema unions`."""
 
     what: str
 
@@ -89,6 +89,8 @@ def decide(error: KiroError, tries: Tries, *, most_here: int, most: int, refresh
             return _once("conversation id", tries)
         case RequestRefused() if "invalid tool use format" in error.message.lower() and tries.here == 1:
             return Repeat()  # the byte-identical body sometimes passes the second time
+        case RequestRefused(reason="TOOL_SCHEMA_INVALID"):
+            return _once("schema unions", tries)
         case EmptyAnswer():
             return Repeat() if tries.here == 1 else GiveUp()
         case UpstreamTimeout() if error.upstream_status in _EDGE_TIMEOUTS:

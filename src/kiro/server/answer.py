@@ -6,7 +6,7 @@ own shape, after it the dialect's error event and an aborted connection.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from aiohttp import web
@@ -198,7 +198,7 @@ class _Exchange:
         self._visit.log(200, None, self._ask.notes)
         return response
 
-    def _write(self, events: "list[Event] | tuple[Event, ...]") -> None:
+    def _write(self, events: Sequence[Event]) -> None:
         data = self._renderer.feed(events)
         if data:
             self._stream.write(data)

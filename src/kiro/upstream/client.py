@@ -72,6 +72,8 @@ class Exchange:
         self._task: asyncio.Task[None] | None = None
         self._resumed = asyncio.Event()
         self._paused = False
+        self._draining = False
+        self._again = False
         self.last_heard = time.monotonic()
 
     @property
@@ -121,19 +123,25 @@ class Exchange:
         self._response.close()
 
     def _drain(self) -> None:
-        if self._paused:
+        """Takes what aiohttp has buffered. Taking it may make aiohttp parse more and call back: hence the loop."""
+        self._again = True
+        if self._draining or self._paused:
             return
-        content = self._content
+        self._draining = True
         try:
-            data = content.read_nowait()
+            while self._again and not self._paused:
+                self._again = False
+                data = self._content.read_nowait()
+                if data:
+                    self.last_heard = time.monotonic()
+                    if self._on_data is not None:
+                        self._on_data(data)
         except (aiohttp.ClientError, OSError) as error:
             self._end(_cut(error))
             return
-        if data:
-            self.last_heard = time.monotonic()
-            if self._on_data is not None:
-                self._on_data(data)
-        if content.is_eof():
+        finally:
+            self._draining = False
+        if self._content.at_eof():
             self._end(None)
         elif self._handler is not None and self._handler.transport is None:
             self._end(_cut(None))
@@ -200,6 +208,11 @@ class KiroClient:
         for session in self._sessions.values():
             await session.close()
 
+    def configure(self, *, idle_timeout_s: float, proxy: str | None) -> None:
+        """Changed settings, for the requests from now on."""
+        self._idle_timeout_s = idle_timeout_s
+        self._proxy = proxy
+
     async def converse(self, address: Address, body: bytes, *, proxy: str | None = None) -> Exchange:
         """Send one conversation. Raises UpstreamError for a refusal, NetworkFailed when Kiro cannot be reached."""
         response = await self._send("POST", address.url, address.headers, body, proxy)
@@ -260,7 +273,8 @@ class KiroClient:
         if session is None:
             connector = self._socks_connector(key) if key else aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
             if self._push and hasattr(connector, "_factory"):
-                connector._factory = functools.partial(_PushHandler, loop=asyncio.get_running_loop())  # noqa: SLF001  see the module's docstring
+                handler: Any = functools.partial(_PushHandler, loop=asyncio.get_running_loop())
+                connector._factory = handler  # noqa: SLF001  see the module's docstring
             session = self._sessions[key] = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),

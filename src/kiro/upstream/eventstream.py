@@ -8,8 +8,8 @@ Both checksums are verified. A frame that is wrong in any way ends the stream wi
 `FrameError`; nothing is skipped to find the next frame, because skipping hides lost text.
 
 The decoder runs once per event of every stream, so it keeps to offsets into the chunk it was given,
-copies each message once, and looks a header block up as a whole: a stream has only a handful of
-different ones, and their parsed form is shared.
+copies each message once, and remembers whole header blocks: all streams together have only a handful
+of different ones, and their parsed form is shared.
 
 Layout: "Event stream encoding" of the Amazon Transcribe and S3 Select documentation. CRC-32 is
 zlib's. Largest frame: 16 MiB, the limit of the older text; Kiro's own are a few KiB.
@@ -17,6 +17,7 @@ zlib's. Largest frame: 16 MiB, the limit of the older text; Kiro's own are a few
 
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 from uuid import UUID
 from zlib import crc32
@@ -26,7 +27,7 @@ import msgspec
 MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
 MAX_HEADER_BYTES: Final = 128 * 1024
 _OVERHEAD: Final = 16
-_KEPT_HEADER_BLOCKS: Final = 64
+_KEPT_HEADER_BLOCKS: Final = 256
 
 FrameFault = Literal[
     "prelude_crc", "message_crc", "too_large", "too_small", "bad_header_length", "bad_header_type", "bad_header", "truncated"
@@ -84,18 +85,16 @@ _TYPE_OF_INT: Final[dict[type, int]] = {kind: number for number, (_, kind) in _F
 class Decoder:
     """Push parser: `feed` chunks cut anywhere, `close` at the end of the body."""
 
-    __slots__ = ("_blocks", "_rest")
+    __slots__ = ("_rest",)
 
     def __init__(self) -> None:
         self._rest = b""
-        self._blocks: dict[bytes, dict[str, HeaderValue]] = {}
 
     def feed(self, chunk: bytes) -> list[Frame]:
         """Frames completed by this chunk. Raises FrameError; the decoder is not to be used after that."""
         data = self._rest + chunk if self._rest else chunk
         size = len(data)
         frames: list[Frame] = []
-        blocks = self._blocks
         at = 0
         while size - at >= 12:
             total, header_bytes, prelude_crc = _PRELUDE(data, at)
@@ -112,16 +111,10 @@ class Decoder:
             if crc32(data[at : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
                 raise FrameError("message_crc", f"in a frame of {total} bytes", frames)
             payload_at = at + 12 + header_bytes
-            block = data[at + 12 : payload_at]
-            headers = blocks.get(block)
-            if headers is None:
-                try:
-                    headers = _read_headers(block)
-                except FrameError as error:
-                    error.before = frames
-                    raise
-                if len(blocks) < _KEPT_HEADER_BLOCKS:
-                    blocks[block] = headers
+            try:
+                headers = _read_headers(data[at + 12 : payload_at])
+            except FrameError as error:
+                raise FrameError(error.fault, str(error), frames) from error
             frames.append(Frame(headers, data[payload_at : end - 4]))
             at = end
         self._rest = data[at:] if at else data
@@ -133,6 +126,7 @@ class Decoder:
             raise FrameError("truncated", f"{len(self._rest)} bytes of an unfinished frame")
 
 
+@lru_cache(_KEPT_HEADER_BLOCKS)
 def _read_headers(block: bytes) -> dict[str, HeaderValue]:
     headers: dict[str, HeaderValue] = {}
     at = 0

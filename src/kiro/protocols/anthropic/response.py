@@ -146,7 +146,7 @@ class AnthropicStream:
                 assert_never(event)
 
     def _start(self, start: Start, out: list[bytes]) -> None:
-        message = {
+        message: dict[str, Any] = {
             "id": self._id,
             "type": "message",
             "role": "assistant",

@@ -1,0 +1,83 @@
+"""Who an account is, and the words for how it fares. No secrets, no I/O."""
+
+from datetime import datetime
+from typing import Final, Literal
+
+import msgspec
+
+from kiro.auth.credentials import Kind
+from kiro.upstream.endpoints import Flavour
+
+State = Literal[
+    "active",
+    "cooling",
+    "throttled",
+    "exhausted",
+    "suspended",
+    "invalid",
+    "misconfigured",
+    "needs_profile",
+    "failing",
+]
+Mode = Literal["own", "follow"]
+
+STATES: Final[dict[State, str]] = {
+    "active": "ready",
+    "cooling": "resting after a refusal; ready again by itself",
+    "throttled": "Kiro saw suspicious activity; rests for half an hour",
+    "exhausted": "the credits of the period are spent",
+    "suspended": "Kiro has locked the account; its owner has to ask Kiro",
+    "invalid": "the sign-in is dead; sign in again",
+    "misconfigured": "something is missing that a sign-in needs",
+    "needs_profile": "no Kiro profile of the company was found",
+    "failing": "several failures in a row; tried again later",
+}
+"""Every state, for a person. `disabled` is not a state of its own: a person's choice, and the state below it stays."""
+
+
+class UsageSnapshot(msgspec.Struct, frozen=True):
+    """Credits of the period as Kiro told them at `taken_at`."""
+
+    used: float
+    limit: float
+    resets_at: datetime | None = None
+    plan: str | None = None
+    taken_at: datetime | None = None
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """One account. `id` never changes, `name` is the person's word for it.
+
+    `region` is where Kiro answers for it, when that is set or known; `auth_region` where its sign-in lives.
+    `reason` is a machine-readable word beside `state`. `mode`: an `own` sign-in is refreshed here; a `follow`
+    one belongs to another program and is read anew from `source`. `proxy` is shown without its password.
+    `priority`: the smaller number goes first.
+    """
+
+    id: str
+    name: str
+    kind: Kind
+    machine_id: str
+    created_at: datetime
+    provider: str | None = None
+    state: State = "active"
+    reason: str | None = None
+    enabled: bool = True
+    region: str | None = None
+    auth_region: str | None = None
+    profile_arn: str | None = None
+    priority: int = 0
+    email: str | None = None
+    user_id: str | None = None
+    start_url: str | None = None
+    flavour: Flavour = "ide"
+    mode: Mode = "own"
+    source: str | None = None
+    proxy: str | None = None
+    expires_at: datetime | None = None
+    usage: UsageSnapshot | None = None
+
+    @property
+    def shown_state(self) -> str:
+        """The state as lists show it: a disabled account is just that."""
+        return self.state if self.enabled else "disabled"

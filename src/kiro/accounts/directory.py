@@ -1,0 +1,357 @@
+"""The person's accounts: rows in the database, secrets in the vault.
+
+Adding an account that is already there (same person by the rules of `_same`) brings it new secrets
+as one unit and keeps its id, name, priority and history. Secrets are written before the row and
+removed after it, so a crash in between leaves a secret that nobody points to, never an account
+without one.
+
+Sign-in, sign-out and refresh of one account take the same lock (`lock`), across processes: a refresh
+that comes late cannot bring back an account that was removed. `version` tells a running server that
+another process changed something.
+"""
+
+import re
+import secrets
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from kiro.accounts.account import Account, Mode, State, UsageSnapshot
+from kiro.auth.credentials import (
+    ApiKeyCredentials,
+    Credentials,
+    can_refresh,
+    expiry,
+    from_record,
+    kind_of,
+    profile_arn,
+    to_record,
+)
+from kiro.auth.records import ImportedAccount
+from kiro.errors import StorageError, UsageError
+from kiro.redaction import Secret, without_password
+from kiro.storage.database import Database
+from kiro.storage.files import FileLock
+from kiro.storage.vault import Vault
+
+_CREDENTIALS: Final = "credentials"
+_PROXY: Final = "proxy"
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_COLUMNS: Final = Account.__struct_fields__
+_MACHINE_ID: Final = re.compile(r"[0-9a-f]{64}")
+
+
+class Added(msgspec.Struct, frozen=True):
+    """What became of an added account: a new one, or one that was there already and has new secrets."""
+
+    account: Account
+    merged: bool
+
+
+class AccountDirectory:
+    """All accounts. Blocking calls; an account is named by its name or its id. Any thread may call."""
+
+    def __init__(self, database: Database, vault: Vault, locks_dir: Path) -> None:
+        self._database = database
+        self._vault = vault
+        self._locks_dir = locks_dir
+
+    def version(self) -> int:
+        """Changes whenever any process changes an account. One small query."""
+        return self._database.counter("accounts_version")
+
+    def list(self) -> list[Account]:
+        """All accounts, in the order they are used and shown."""
+        return [_read(row) for row in self._database.rows("SELECT * FROM accounts ORDER BY priority, created_at, id")]
+
+    def find(self, name: str) -> Account | None:
+        row = self._database.row("SELECT * FROM accounts WHERE id = ? OR name = ? ORDER BY id <> ?", (name, name, name))
+        return None if row is None else _read(row)
+
+    def get(self, name: str) -> Account:
+        """Raises UsageError naming what there is."""
+        account = self.find(name)
+        if account is None:
+            names = ", ".join(one.name for one in self.list())
+            raise UsageError(
+                f"There is no account {name!r}.",
+                hint=f"There is: {names}." if names else "`kiro login` adds the first.",
+            )
+        return account
+
+    def lock(self, account_id: str) -> FileLock:
+        """Held while the secrets of an account change."""
+        return FileLock(self._locks_dir / f"account-{account_id}.lock")
+
+    def add(
+        self,
+        imported: ImportedAccount,
+        *,
+        name: str | None = None,
+        mode: Mode = "own",
+        source: str | None = None,
+        now: datetime | None = None,
+    ) -> Added:
+        """Add an account, or renew the secrets of the one it is. `name` is the person's choice for a new one."""
+        if name is not None:
+            check_name(name)
+        known = self._same(imported)
+        if known is not None:
+            return Added(self._renew(known, imported, name, mode, source), merged=True)
+        account = self._new(imported, name, mode, source, now or datetime.now(UTC))
+        self._vault.put(account.id, _CREDENTIALS, to_record(imported.credentials))
+        if imported.proxy is not None:
+            self._vault.put(account.id, _PROXY, imported.proxy.reveal().encode())
+        with self._database.change() as change:
+            marks = ", ".join("?" * len(_COLUMNS))
+            change.run(f"INSERT INTO accounts ({', '.join(_COLUMNS)}) VALUES ({marks})", _stored(account))  # noqa: S608  # constant column names
+        return Added(account, merged=False)
+
+    def credentials(self, account_id: str) -> Credentials | None:
+        """The secrets of an account, decrypted anew each time."""
+        record = self._vault.get(account_id, _CREDENTIALS)
+        return None if record is None else from_record(record)
+
+    def save_credentials(self, account_id: str, credentials: Credentials) -> bool:
+        """Replace the secrets, flushed to the disk. False when the account is gone. The caller holds `lock`."""
+        if self.find(account_id) is None:
+            return False
+        self._vault.put(account_id, _CREDENTIALS, to_record(credentials))
+        self._update(account_id, expires_at=expiry(credentials), profile_arn=profile_arn(credentials))
+        return True
+
+    def set_profile(self, name: str, arn: str) -> Account:
+        """Remember the company profile that was found or chosen; secrets and row say the same."""
+        account = self.get(name)
+        with self.lock(account.id):
+            credentials = self.credentials(account.id)
+            if credentials is not None and hasattr(credentials, "profile_arn"):
+                self.save_credentials(account.id, msgspec.structs.replace(credentials, profile_arn=arn))
+        if account.state == "needs_profile":
+            self.set_state(account.id, "active")
+        return self.get(account.id)
+
+    def proxy(self, account_id: str) -> Secret | None:
+        """The account's own proxy with its password; `direct` means none at all."""
+        stored = self._vault.get(account_id, _PROXY)
+        return None if stored is None else Secret(stored.decode())
+
+    def set_proxy(self, name: str, url: str | None) -> Account:
+        """`None` removes it, so that `upstream.proxy` rules again."""
+        account = self.get(name)
+        if url is None:
+            self._vault.remove(account.id, _PROXY)
+            return self._update(account.id, proxy=None)
+        if url != "direct" and not re.match(r"(https?|socks5h?)://[^/\s]+", url):
+            raise UsageError("This proxy address cannot be used.", hint="http://, https:// or socks5://, or `direct`.")
+        self._vault.put(account.id, _PROXY, url.encode())
+        return self._update(account.id, proxy=without_password(url))
+
+    def rename(self, name: str, new_name: str) -> Account:
+        account = self.get(name)
+        check_name(new_name)
+        self._refuse_taken(new_name, except_id=account.id)
+        return self._update(account.id, name=new_name)
+
+    def enable(self, name: str, enabled: bool) -> Account:
+        return self._update(self.get(name).id, enabled=enabled)
+
+    def change(
+        self,
+        name: str,
+        *,
+        priority: int | None = None,
+        region: str | None = None,
+        flavour: Literal["ide", "cli", "runtime"] | None = None,
+        email: str | None = None,
+        user_id: str | None = None,
+    ) -> Account:
+        """Set what is given; `region` as an empty text forgets it."""
+        given = {"priority": priority, "region": region, "flavour": flavour, "email": email, "user_id": user_id}
+        changes: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
+        if changes.get("region") == "":
+            changes["region"] = None
+        account = self.get(name)
+        return self._update(account.id, **changes) if changes else account
+
+    def set_state(self, account_id: str, state: State, reason: str | None = None) -> None:
+        """Record how the account fares. Does nothing when it already says so, or the account is gone."""
+        with self._database.change() as change:
+            change.run(
+                "UPDATE accounts SET state = ?, reason = ? WHERE id = ? AND (state <> ? OR reason IS NOT ?)",
+                (state, reason, account_id, state, reason),
+            )
+
+    def set_usage(self, account_id: str, usage: UsageSnapshot) -> None:
+        with self._database.change() as change:
+            text = msgspec.json.encode(usage).decode()
+            change.run("UPDATE accounts SET usage = ? WHERE id = ?", (text, account_id))
+
+    def remove(self, name: str) -> Account:
+        """Forget the account and its secrets."""
+        account = self.get(name)
+        with self.lock(account.id):
+            with self._database.change() as change:
+                change.run("DELETE FROM accounts WHERE id = ?", (account.id,))
+            self._vault.remove(account.id)
+        return account
+
+    def _renew(
+        self, account: Account, imported: ImportedAccount, name: str | None, mode: Mode, source: str | None
+    ) -> Account:
+        with self.lock(account.id):
+            if not self.save_credentials(account.id, imported.credentials):
+                raise StorageError(f"The account {account.name} was removed meanwhile.", hint="Add it again.")
+        if imported.proxy is not None:
+            self.set_proxy(account.id, imported.proxy.reveal())
+        if name is not None:
+            self.rename(account.id, name)
+        self._update(
+            account.id,
+            kind=kind_of(imported.credentials),
+            provider=imported.provider or account.provider,
+            region=imported.api_region or account.region,
+            auth_region=imported.auth_region,
+            email=imported.email or account.email,
+            user_id=imported.user_id or account.user_id,
+            start_url=imported.start_url,
+            mode=mode,
+            source=source,
+        )
+        self.set_state(account.id, _first_state(imported))
+        return self.get(account.id)
+
+    def _new(
+        self, imported: ImportedAccount, name: str | None, mode: Mode, source: str | None, now: datetime
+    ) -> Account:
+        if name is not None:
+            self._refuse_taken(name)
+        machine_id = imported.machine_id or ""
+        return Account(
+            id=secrets.token_hex(6),
+            name=name or free_name(suggested_name(imported), lambda text: self.find(text) is not None),
+            kind=kind_of(imported.credentials),
+            provider=imported.provider,
+            state=_first_state(imported),
+            enabled=imported.enabled,
+            region=imported.api_region,
+            auth_region=imported.auth_region,
+            profile_arn=profile_arn(imported.credentials),
+            priority=imported.priority or 0,
+            email=imported.email,
+            user_id=imported.user_id,
+            start_url=imported.start_url,
+            machine_id=machine_id if _MACHINE_ID.fullmatch(machine_id) else secrets.token_hex(32),
+            flavour=imported.flavour or "ide",
+            mode=mode,
+            source=source,
+            proxy=without_password(imported.proxy.reveal()) if imported.proxy else None,
+            created_at=now,
+            expires_at=expiry(imported.credentials),
+        )
+
+    def _same(self, imported: ImportedAccount) -> Account | None:
+        """The account this one is: same kind, and same user, or same email and start URL, or the same long-lived secret.
+
+        Secrets rotate, so the last rule only helps until the next refresh; it is all that bare tokens have.
+        """
+        kind = kind_of(imported.credentials)
+        alike = [account for account in self.list() if account.kind == kind]
+        for account in alike:
+            if imported.user_id and account.user_id:
+                if imported.user_id == account.user_id:
+                    return account
+            elif imported.email and account.email:
+                same_email = imported.email.lower() == account.email.lower()
+                if (
+                    same_email
+                    and imported.start_url == account.start_url
+                    and _agree(imported.provider, account.provider)
+                ):
+                    return account
+        secret = _long_lived(imported.credentials)
+        for account in alike:
+            stored = self.credentials(account.id)
+            if stored is not None and _long_lived(stored) == secret:
+                return account
+        return None
+
+    def _refuse_taken(self, name: str, except_id: str | None = None) -> None:
+        other = self.find(name)
+        if other is not None and other.id != except_id:
+            raise UsageError(f"There is already an account named {other.name}.", hint="Choose another name.")
+
+    def _update(self, account_id: str, **changes: Any) -> Account:
+        columns = ", ".join(f"{name} = ?" for name in changes)
+        values = [_column(value) for value in changes.values()]
+        with self._database.change() as change:
+            change.run(f"UPDATE accounts SET {columns} WHERE id = ?", (*values, account_id))  # noqa: S608  # column names are constants of the callers
+        return self.get(account_id)
+
+
+def check_name(name: str) -> None:
+    """Raises UsageError when a text cannot be the name of an account."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of an account.",
+            hint="1 to 64 letters, digits, dots, underscores and dashes; the first one a letter or digit.",
+        )
+
+
+def suggested_name(imported: ImportedAccount) -> str:
+    """A name from what is known: the name or email it came with, else its provider or kind."""
+    kind = kind_of(imported.credentials)
+    words = {"builder_id": "builder-id", "idc": "identity-center", "external_idp": "company", "api_key": "api-key"}
+    candidates = (imported.name, (imported.email or "").partition("@")[0], imported.provider, words.get(kind))
+    for text in candidates:
+        clean = re.sub(r"[^A-Za-z0-9._-]+", "-", text or "").strip("._-")[:60]
+        if clean:
+            return clean.lower() if text == imported.provider else clean
+    return "social"
+
+
+def free_name(wanted: str, taken: Callable[[str], bool]) -> str:
+    """The wanted name, or the first `name-2`, `name-3`, … that is free."""
+    name, number = wanted, 1
+    while taken(name):
+        number += 1
+        name = f"{wanted}-{number}"
+    return name
+
+
+def _agree(one: str | None, other: str | None) -> bool:
+    return one is None or other is None or one == other
+
+
+def _first_state(imported: ImportedAccount) -> State:
+    """A sign-in that can neither be refreshed nor used as it stands needs a person."""
+    credentials = imported.credentials
+    if not can_refresh(credentials) and not isinstance(credentials, ApiKeyCredentials) and expiry(credentials) is None:
+        return "misconfigured"
+    return "active"
+
+
+def _long_lived(credentials: Credentials) -> Secret:
+    return credentials.api_key if isinstance(credentials, ApiKeyCredentials) else credentials.refresh_token
+
+
+def _stored(account: Account) -> tuple[Any, ...]:
+    return tuple(_column(getattr(account, name)) for name in _COLUMNS)
+
+
+def _column(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return msgspec.json.encode(value).decode() if isinstance(value, UsageSnapshot) else value
+
+
+def _read(row: sqlite3.Row) -> Account:
+    values = {name: row[name] for name in _COLUMNS}
+    values["enabled"] = bool(values["enabled"])
+    if values["usage"] is not None:
+        values["usage"] = msgspec.json.decode(values["usage"])
+    return msgspec.convert(values, Account)
