@@ -60,11 +60,25 @@ def _parts(parts):
     return tuple(Text(part) if isinstance(part, str) else part for part in parts)
 
 
-_texts = st.sampled_from(["", " ", "\n", "hello", "{", "naïve 日本語 🎈", "a\u0000b", "<system-reminder>x</system-reminder>"])
+_texts = st.sampled_from(
+    ["", " ", "\n", "hello", "{", "naïve 日本語 🎈", "a\u0000b", "<system-reminder>x</system-reminder>"]
+)
 _ids = st.sampled_from(["", "t1", "t2", "t1_2", "call_1\nfc_2", "x" * 70, "日本"])
 _names = st.sampled_from(["Read", "read", "a.b", "mcp__" + "long" * 20, "", "9lives", "日本"])
 _inputs = st.sampled_from(
-    ['{}', '{"a":1}', '"text"', '"{\\"a\\":1}"', "[1]", "null", "3", '""', '{"half":"\\ud83d"}', '"\\ud83d"', ' {"a": 1}']
+    [
+        "{}",
+        '{"a":1}',
+        '"text"',
+        '"{\\"a\\":1}"',
+        "[1]",
+        "null",
+        "3",
+        '""',
+        '{"half":"\\ud83d"}',
+        '"\\ud83d"',
+        ' {"a": 1}',
+    ]
 ).map(lambda text: msgspec.Raw(text.encode()))
 _media = st.sampled_from(
     [
@@ -85,14 +99,27 @@ _thoughts = st.one_of(
 )
 _calls = st.builds(ToolCall, _ids, _names, _inputs)
 _results = st.builds(
-    ToolResult, _ids, st.lists(st.one_of(_text_parts, _media, _thoughts), max_size=2).map(tuple), st.booleans(), st.none() | _names
+    ToolResult,
+    _ids,
+    st.lists(st.one_of(_text_parts, _media, _thoughts), max_size=2).map(tuple),
+    st.booleans(),
+    st.none() | _names,
 )
 _parts_of_any = st.one_of(_text_parts, _text_parts, _media, _thoughts, _calls, _calls, _results, _results)
 _messages = st.builds(
-    Message, st.sampled_from(["user", "assistant", "user", "assistant", "system"]), st.lists(_parts_of_any, max_size=4).map(tuple)
+    Message,
+    st.sampled_from(["user", "assistant", "user", "assistant", "system"]),
+    st.lists(_parts_of_any, max_size=4).map(tuple),
 )
 _schemas = st.sampled_from(
-    ["null", "true", "{}", '{"type":"string"}', '{"type":"object","required":[],"additionalProperties":false}', '{"anyOf":[{"type":"object","properties":{"a":{"$ref":"#"}}}]}']
+    [
+        "null",
+        "true",
+        "{}",
+        '{"type":"string"}',
+        '{"type":"object","required":[],"additionalProperties":false}',
+        '{"anyOf":[{"type":"object","properties":{"a":{"$ref":"#"}}}]}',
+    ]
 ).map(lambda text: msgspec.Raw(text.encode()))
 _tools = st.builds(Tool, _names, st.sampled_from(["", " ", "Does it", "long " * 3000]), st.none() | _schemas)
 _choices = st.one_of(

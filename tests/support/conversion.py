@@ -84,9 +84,7 @@ class Converted:
         self.conversation, self.model = conversation, MODELS[resolved.id]
         conversation = media.prepare(conversation, self.model, fetched)
         ids = session_ids(conversation, self.model)
-        self.kiro = build(
-            conversation, self.model, conversation_id=ids[0], continuation_id=ids[1], origin="AI_EDITOR"
-        )
+        self.kiro = build(conversation, self.model, conversation_id=ids[0], continuation_id=ids[1], origin="AI_EDITOR")
 
     # -- paths
 
@@ -184,7 +182,10 @@ def _empty(value: Any) -> bool:
 
 
 _OPERATORS = [
-    (r"(.+) len (==|<=) (.+)", lambda c, p, op, n: len(c.value(p)) == c.value(n) if op == "==" else len(c.value(p)) <= c.value(n)),
+    (
+        r"(.+) len (==|<=) (.+)",
+        lambda c, p, op, n: len(c.value(p)) == c.value(n) if op == "==" else len(c.value(p)) <= c.value(n),
+    ),
     (r"(\S+) absent", lambda c, p: c.value(p) is _MISSING),
     (r"(\S+) absent_or_empty", lambda c, p: _empty(c.value(p))),
     (r"(\S+) nonempty", lambda c, p: not _empty(c.value(p))),

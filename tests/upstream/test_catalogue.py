@@ -62,8 +62,13 @@ def test_an_unknown_claude_passes_only_while_nobody_asked_kiro():
 
 def test_what_exists_is_never_taken_apart():
     assert normalise("glm-max", ["glm", "glm-max"]) == Resolved("glm-max")
-    assert normalise("claude-sonnet-4.5-1m", ["claude-sonnet-4.5", "claude-sonnet-4.5-1m"]) == Resolved("claude-sonnet-4.5-1m")
-    assert normalise("claude_sonnet_4_20250514_v1_0", ["CLAUDE_SONNET_4_20250514_V1_0"]).id == "CLAUDE_SONNET_4_20250514_V1_0"
+    assert normalise("claude-sonnet-4.5-1m", ["claude-sonnet-4.5", "claude-sonnet-4.5-1m"]) == Resolved(
+        "claude-sonnet-4.5-1m"
+    )
+    assert (
+        normalise("claude_sonnet_4_20250514_v1_0", ["CLAUDE_SONNET_4_20250514_V1_0"]).id
+        == "CLAUDE_SONNET_4_20250514_V1_0"
+    )
 
 
 def test_the_users_aliases_come_first_and_keep_what_the_spelling_asks():

@@ -52,12 +52,24 @@ CASES = {
         [user("go"), assistant(call("x")), user(result("x", "A")), assistant(call("x_2")), user(result("x_2", "B"))],
     ),
     "a renamed id does not meet one that exists": (
-        [user("go"), assistant(call("x"), call("x"), call("x_2")), user(result("x", "A"), result("x", "B"), result("x_2", "C"))],
-        [user("go"), assistant(call("x"), call("x_3"), call("x_2")), user(result("x", "A"), result("x_3", "B"), result("x_2", "C"))],
+        [
+            user("go"),
+            assistant(call("x"), call("x"), call("x_2")),
+            user(result("x", "A"), result("x", "B"), result("x_2", "C")),
+        ],
+        [
+            user("go"),
+            assistant(call("x"), call("x_3"), call("x_2")),
+            user(result("x", "A"), result("x_3", "B"), result("x_2", "C")),
+        ],
     ),
     "a call without result gets an error result": (
         [user("go"), assistant(call("t1"), call("t2")), user(result("t2", "B"), "[Request interrupted by user]")],
-        [user("go"), assistant(call("t1"), call("t2")), user(MISSING, result("t2", "B"), "[Request interrupted by user]")],
+        [
+            user("go"),
+            assistant(call("t1"), call("t2")),
+            user(MISSING, result("t2", "B"), "[Request interrupted by user]"),
+        ],
     ),
     "a late result moves up to the turn after its call": (
         [user("go"), assistant(call("t1")), user("wait"), assistant("ok"), user(result("t1", "A"), "now")],
@@ -72,14 +84,25 @@ CASES = {
         [user("go"), assistant(call("t1"), call("t2")), user(result("t1", "A"), result("t2", "B"))],
     ),
     "results without ids are paired by name, then by order": (
-        [user("go"), assistant(call("a", "f"), call("b", "g")), user(result("", "G", name="g"), result("", "F", name="f"))],
-        [user("go"), assistant(call("a", "f"), call("b", "g")), user(result("a", "F", name="f"), result("b", "G", name="g"))],
+        [
+            user("go"),
+            assistant(call("a", "f"), call("b", "g")),
+            user(result("", "G", name="g"), result("", "F", name="f")),
+        ],
+        [
+            user("go"),
+            assistant(call("a", "f"), call("b", "g")),
+            user(result("a", "F", name="f"), result("b", "G", name="g")),
+        ],
     ),
     "an empty user turn in history is a blank": (
         [user("a"), assistant("b"), user(), assistant("c"), user("d")],
         [user("a"), assistant("b"), user(" "), assistant("c"), user("d")],
     ),
-    "an empty current turn says continue": ([user("a"), assistant("b"), user("")], [user("a"), assistant("b"), user(CONTINUE)]),
+    "an empty current turn says continue": (
+        [user("a"), assistant("b"), user("")],
+        [user("a"), assistant("b"), user(CONTINUE)],
+    ),
     "an assistant that only thought is dropped and its neighbours merge": (
         [user("a"), assistant(Thinking("hm", None), RedactedThinking("x")), user("b")],
         [user("a", "", "b")],
@@ -143,6 +166,18 @@ def test_repaired_twice_is_repaired_once(conversation):
 @settings(max_examples=200, deadline=None)
 @given(conversations)
 def test_every_word_of_the_user_survives(conversation):
-    words = [part.text for message in conversation.messages if message.role == "user" for part in message.parts if isinstance(part, Text)]
-    kept = [part.text for message in repair(conversation).messages if message.role == "user" for part in message.parts if isinstance(part, Text)]
+    words = [
+        part.text
+        for message in conversation.messages
+        if message.role == "user"
+        for part in message.parts
+        if isinstance(part, Text)
+    ]
+    kept = [
+        part.text
+        for message in repair(conversation).messages
+        if message.role == "user"
+        for part in message.parts
+        if isinstance(part, Text)
+    ]
     assert [word for word in words if word.strip() and word not in kept] == []

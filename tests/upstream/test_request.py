@@ -7,7 +7,16 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 
-from kiro.conversation.messages import Document, DocumentFile, Image, ImageLink, OutputFormat, RedactedThinking, Thinking, ThinkingWish
+from kiro.conversation.messages import (
+    Document,
+    DocumentFile,
+    Image,
+    ImageLink,
+    OutputFormat,
+    RedactedThinking,
+    Thinking,
+    ThinkingWish,
+)
 from kiro.emulator import signatures
 from kiro.emulator.validation import validate
 from kiro.upstream import media
@@ -66,7 +75,9 @@ def test_an_empty_result_says_so():
 
 
 def test_a_picture_in_a_result_moves_to_its_turn():
-    turn = turns(said(user("go"), assistant(call("t1")), user(result("t1", "shot", Image(ONE_PIXEL, "image/jpeg")))))[-1]
+    turn = turns(said(user("go"), assistant(call("t1")), user(result("t1", "shot", Image(ONE_PIXEL, "image/jpeg")))))[
+        -1
+    ]
     assert turn["images"] == [{"format": "png", "source": {"bytes": ONE_PIXEL}}]
     assert turn["userInputMessageContext"]["toolResults"][0]["content"] == [{"text": "shot\n[image attached]"}]
 
@@ -93,7 +104,9 @@ def test_a_model_that_cannot_see_is_told_so():
 
 def test_a_huge_result_keeps_head_and_tail():
     asked = request(said(user("go"), assistant(call("t1")), user(result("t1", "a" * 300_000 + "z" * 300_000))))
-    text = json.loads(asked.body)["conversationState"]["currentMessage"]["userInputMessage"]["userInputMessageContext"]["toolResults"][0]["content"][0]["text"]
+    text = json.loads(asked.body)["conversationState"]["currentMessage"]["userInputMessage"]["userInputMessageContext"][
+        "toolResults"
+    ][0]["content"][0]["text"]
     assert text.startswith("aaa")
     assert text.endswith("zzz")
     assert 399_000 < len(text) <= 400_000
@@ -125,7 +138,12 @@ class TestThinkingInHistory:
 
     @pytest.mark.parametrize(
         "foreign",
-        [Thinking("plan", None), Thinking("plan", "ErUBCkYI"), Thinking("plan", wrap("gpt", "sig")), Thinking("plan", "unsigned")],
+        [
+            Thinking("plan", None),
+            Thinking("plan", "ErUBCkYI"),
+            Thinking("plan", wrap("gpt", "sig")),
+            Thinking("plan", "unsigned"),
+        ],
         ids=["unsigned", "somebody else's", "another family's", "our placeholder"],
     )
     def test_foreign_thinking_does_not(self, foreign):

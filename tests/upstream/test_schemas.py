@@ -21,8 +21,14 @@ def prop(schema, **more):
 
 
 INSIDE = {
-    "unsupported keywords go": ({"type": "object", "additionalProperties": False, "$comment": "x", "x-y": 1, "not": {}}, {"type": "object"}),
-    "constraints become words": ({"type": "string", "description": "A name.", "minLength": 1, "pattern": "^a"}, {"type": "string", "description": "A name. (pattern ^a, min length 1)"}),
+    "unsupported keywords go": (
+        {"type": "object", "additionalProperties": False, "$comment": "x", "x-y": 1, "not": {}},
+        {"type": "object"},
+    ),
+    "constraints become words": (
+        {"type": "string", "description": "A name.", "minLength": 1, "pattern": "^a"},
+        {"type": "string", "description": "A name. (pattern ^a, min length 1)"},
+    ),
     "an empty required goes": ({"type": "object", "required": []}, {"type": "object"}),
     "const is an enum of one": ({"const": "fast"}, {"enum": ["fast"]}),
     "of several types the first that is not null": ({"type": ["null", "string"]}, STRING),
@@ -44,16 +50,24 @@ def test_inside(given_, wanted):
 
 
 def test_names_of_properties_are_never_keywords():
-    names = {name: STRING for name in ("format", "pattern", "$ref", "required", "x-y", "default", "properties")}
+    names = dict.fromkeys(("format", "pattern", "$ref", "required", "x-y", "default", "properties"), STRING)
     assert cleaned({"type": "object", "properties": names})["properties"] == names
 
 
 ROOTS = {
     "nothing": ({}, {"type": "object", "properties": {}}, False),
     "a string": (STRING, {"type": "object", "properties": {"input": STRING}, "required": ["input"]}, True),
-    "a list": ({"type": "array", "items": STRING}, {"type": "object", "properties": {"input": {"type": "array", "items": STRING}}, "required": ["input"]}, True),
+    "a list": (
+        {"type": "array", "items": STRING},
+        {"type": "object", "properties": {"input": {"type": "array", "items": STRING}}, "required": ["input"]},
+        True,
+    ),
     "an enum": ({"enum": [1]}, {"type": "object", "properties": {"input": {"enum": [1]}}, "required": ["input"]}, True),
-    "a union of values": ({"anyOf": [STRING, NUMBER]}, {"type": "object", "properties": {"input": {"anyOf": [STRING, NUMBER]}}, "required": ["input"]}, True),
+    "a union of values": (
+        {"anyOf": [STRING, NUMBER]},
+        {"type": "object", "properties": {"input": {"anyOf": [STRING, NUMBER]}}, "required": ["input"]},
+        True,
+    ),
     "alternatives merge and require nothing": (
         {"anyOf": [{"type": "object", "properties": {"a": STRING}, "required": ["a"]}, {"properties": {"b": NUMBER}}]},
         {"type": "object", "properties": {"a": STRING, "b": NUMBER}},
@@ -64,7 +78,11 @@ ROOTS = {
         {"type": "object", "properties": {"a": STRING, "b": NUMBER}, "required": ["a", "b"]},
         False,
     ),
-    "a reference at the root": ({"$ref": "#/$defs/A", "$defs": {"A": {"type": "object", "properties": {"a": STRING}}}}, {"type": "object", "properties": {"a": STRING}}, False),
+    "a reference at the root": (
+        {"$ref": "#/$defs/A", "$defs": {"A": {"type": "object", "properties": {"a": STRING}}}},
+        {"type": "object", "properties": {"a": STRING}},
+        False,
+    ),
     "no schema at all": (None, {"type": "object", "properties": {}}, False),
 }
 
@@ -77,12 +95,23 @@ def test_root(given_, wanted, unwrap):
 
 def test_references_are_inlined_and_cycles_are_any_object():
     point = {"type": "object", "properties": {"x": NUMBER, "next": {"$ref": "#/$defs/Point"}}}
-    document = {"type": "object", "properties": {"p": {"$ref": "#/$defs/Point", "description": "d"}}, "$defs": {"Point": point}}
-    assert cleaned(document)["properties"]["p"] == {"type": "object", "description": "d", "properties": {"x": NUMBER, "next": {"type": "object"}}}
+    document = {
+        "type": "object",
+        "properties": {"p": {"$ref": "#/$defs/Point", "description": "d"}},
+        "$defs": {"Point": point},
+    }
+    assert cleaned(document)["properties"]["p"] == {
+        "type": "object",
+        "description": "d",
+        "properties": {"x": NUMBER, "next": {"type": "object"}},
+    }
 
 
 def test_references_that_fan_out_stay_small():
-    many = {f"D{n}": {"type": "object", "properties": {f"p{m}": {"$ref": f"#/$defs/D{m}"} for m in range(12)}} for n in range(12)}
+    many = {
+        f"D{n}": {"type": "object", "properties": {f"p{m}": {"$ref": f"#/$defs/D{m}"} for m in range(12)}}
+        for n in range(12)
+    }
     raw = json.dumps({"$ref": "#/$defs/D0", "$defs": many}).encode()
     assert len(bytes(clean_schema(raw).json)) < 500_000
 
@@ -92,7 +121,12 @@ def test_flat_takes_the_first_branch():
 
 
 def test_halves_of_characters_do_not_lose_the_schema():
-    assert "a" in json.loads(bytes(clean_schema(b'{"type":"object","properties":{"a":{"description":"\\ud83d"}}}').json))["properties"]
+    assert (
+        "a"
+        in json.loads(bytes(clean_schema(b'{"type":"object","properties":{"a":{"description":"\\ud83d"}}}').json))[
+            "properties"
+        ]
+    )
 
 
 def test_a_repeated_schema_costs_nothing():
@@ -101,10 +135,32 @@ def test_a_repeated_schema_costs_nothing():
 
 
 _keywords = st.sampled_from(
-    ["type", "properties", "required", "items", "anyOf", "oneOf", "allOf", "enum", "const", "$ref", "$defs", "not", "format", "minimum", "default", "description", "nullable", "a"]
+    [
+        "type",
+        "properties",
+        "required",
+        "items",
+        "anyOf",
+        "oneOf",
+        "allOf",
+        "enum",
+        "const",
+        "$ref",
+        "$defs",
+        "not",
+        "format",
+        "minimum",
+        "default",
+        "description",
+        "nullable",
+        "a",
+    ]
 )
 _json = st.recursive(
-    st.none() | st.booleans() | st.integers(0, 9) | st.sampled_from(["string", "object", "array", "null", "#", "#/$defs/a", "x"]),
+    st.none()
+    | st.booleans()
+    | st.integers(0, 9)
+    | st.sampled_from(["string", "object", "array", "null", "#", "#/$defs/a", "x"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_keywords, inner, max_size=4),
     max_leaves=20,
 )

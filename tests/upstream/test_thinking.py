@@ -15,16 +15,48 @@ ADAPTIVE = {"type": "adaptive", "display": "summarized"}
 WISHES = {
     "nothing said, nothing sent": ("claude-opus-5", ThinkingWish(), None),
     "an effort alone": ("claude-opus-5", ThinkingWish(effort="xhigh"), {"output_config": {"effort": "xhigh"}}),
-    "an effort the model lacks becomes the next one up": ("claude-opus-4.6", ThinkingWish(effort="xhigh"), {"output_config": {"effort": "max"}}),
+    "an effort the model lacks becomes the next one up": (
+        "claude-opus-4.6",
+        ThinkingWish(effort="xhigh"),
+        {"output_config": {"effort": "max"}},
+    ),
     "adaptive": ("claude-opus-5", ThinkingWish("adaptive"), {"thinking": ADAPTIVE}),
-    "adaptive, hidden": ("claude-opus-5", ThinkingWish("adaptive", show=False), {"thinking": {"type": "adaptive", "display": "omitted"}}),
-    "a small budget is little effort": ("claude-opus-5", ThinkingWish("on", 4000), {"thinking": ADAPTIVE, "output_config": {"effort": "low"}}),
-    "a middling budget": ("claude-opus-5", ThinkingWish("on", 12_000), {"thinking": ADAPTIVE, "output_config": {"effort": "medium"}}),
-    "a large budget": ("claude-opus-5", ThinkingWish("on", 31_999), {"thinking": ADAPTIVE, "output_config": {"effort": "xhigh"}}),
-    "a budget's effort the model lacks becomes the next one down": ("claude-sonnet-4.6", ThinkingWish("on", 31_999), {"thinking": ADAPTIVE, "output_config": {"effort": "high"}}),
-    "a named effort beats the budget": ("claude-opus-5", ThinkingWish("on", 4000, "max"), {"thinking": ADAPTIVE, "output_config": {"effort": "max"}}),
+    "adaptive, hidden": (
+        "claude-opus-5",
+        ThinkingWish("adaptive", show=False),
+        {"thinking": {"type": "adaptive", "display": "omitted"}},
+    ),
+    "a small budget is little effort": (
+        "claude-opus-5",
+        ThinkingWish("on", 4000),
+        {"thinking": ADAPTIVE, "output_config": {"effort": "low"}},
+    ),
+    "a middling budget": (
+        "claude-opus-5",
+        ThinkingWish("on", 12_000),
+        {"thinking": ADAPTIVE, "output_config": {"effort": "medium"}},
+    ),
+    "a large budget": (
+        "claude-opus-5",
+        ThinkingWish("on", 31_999),
+        {"thinking": ADAPTIVE, "output_config": {"effort": "xhigh"}},
+    ),
+    "a budget's effort the model lacks becomes the next one down": (
+        "claude-sonnet-4.6",
+        ThinkingWish("on", 31_999),
+        {"thinking": ADAPTIVE, "output_config": {"effort": "high"}},
+    ),
+    "a named effort beats the budget": (
+        "claude-opus-5",
+        ThinkingWish("on", 4000, "max"),
+        {"thinking": ADAPTIVE, "output_config": {"effort": "max"}},
+    ),
     "off, where it cannot be switched off": ("claude-opus-5", ThinkingWish("off"), None),
-    "gpt takes efforts under another name": ("gpt-5.6-sol", ThinkingWish(effort="high"), {"reasoning": {"effort": "high"}}),
+    "gpt takes efforts under another name": (
+        "gpt-5.6-sol",
+        ThinkingWish(effort="high"),
+        {"reasoning": {"effort": "high"}},
+    ),
     "gpt can be switched off": ("gpt-5.6-sol", ThinkingWish("off"), {"reasoning": {"effort": "none"}}),
     "an effort means nothing to an old model": ("claude-opus-4.5", ThinkingWish(effort="high"), None),
     "an unknown model is asked for nothing": ("auto", ThinkingWish("on", 4000), None),
@@ -74,14 +106,27 @@ class TestEnvelope:
 
     @pytest.mark.parametrize(
         ("model", "its_family"),
-        [("claude-opus-4.8", "claude-opus"), ("claude-opus-5", "claude-opus"), ("gpt-5.6-sol", "gpt"), ("auto", "auto")],
+        [
+            ("claude-opus-4.8", "claude-opus"),
+            ("claude-opus-5", "claude-opus"),
+            ("gpt-5.6-sol", "gpt"),
+            ("auto", "auto"),
+        ],
     )
     def test_a_family_is_the_id_without_its_version(self, model, its_family):
         assert family(model) == its_family
 
 
 def test_the_loop_begins_at_the_last_turn_that_answers_no_call():
-    messages = (user("a"), assistant("b"), user("c"), assistant(call("1")), user(result("1"), "note"), assistant(call("2")), user(result("2")))
+    messages = (
+        user("a"),
+        assistant("b"),
+        user("c"),
+        assistant(call("1")),
+        user(result("1"), "note"),
+        assistant(call("2")),
+        user(result("2")),
+    )
     assert loop_start(messages) == 2
 
 

@@ -36,7 +36,9 @@ class TestNames:
         assert ToolNames().out("mcp__srv__read-file") == "mcp__srv__read-file"
 
     def test_an_alias_depends_on_nothing_but_the_name(self):
-        assert ToolNames().out("a.b") == ToolNames().out("a.b") == "a_b_2df24b22" or ToolNames().out("a.b").startswith("a_b_")
+        other = ToolNames()
+        other.out("Read")
+        assert ToolNames().out("a.b") == other.out("a.b")
 
     def test_unknown_aliases_pass(self):
         assert ToolNames().back("made_up") == "made_up"
@@ -60,7 +62,10 @@ class TestHistory:
     def test_a_tool_that_only_the_history_knows_gets_a_stub(self):
         box = toolbox(*ROUND)
         assert names_of(box) == ["Read"]
-        assert json.loads(bytes(box.tools[0].tool_specification.input_schema["json"])) == {"type": "object", "properties": {}}
+        assert json.loads(bytes(box.tools[0].tool_specification.input_schema["json"])) == {
+            "type": "object",
+            "properties": {},
+        }
         assert box.instruction == "Answer without calling any tool."
 
     def test_beside_declared_tools_no_call_is_forbidden(self):
@@ -108,7 +113,9 @@ class TestLimits:
         assert names_of(box) == [*(f"t{n}" for n in range(MAX_TOOLS - 1)), "t149"]
 
     def test_weight_counts_too(self):
-        heavy = tuple(tool(f"t{n}", "x", json.dumps({"type": "object", "description": "y" * 100_000})) for n in range(15))
+        heavy = tuple(
+            tool(f"t{n}", "x", json.dumps({"type": "object", "description": "y" * 100_000})) for n in range(15)
+        )
         assert 5 < len(toolbox(tools=heavy).tools) < 11
 
     def test_of_two_tools_with_one_name_the_first_stays(self):

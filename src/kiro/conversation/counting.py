@@ -53,17 +53,18 @@ def estimate_text(text: str) -> int:
     return tokens_of(len(text) - wide, wide)
 
 
-def estimate_json(body: bytes) -> int:
+def estimate_json(body: bytes, *, except_chars: int = 0) -> int:
     """Tokens of a JSON document as it goes over the wire, its own punctuation included.
 
+    `except_chars` ASCII characters of it are not counted: base64, which is priced by other means.
     How much of it is not ASCII is sampled, because looking at each byte of a megabyte costs a
     millisecond; the result is the same for the same bytes.
     """
     if body.isascii():
-        return tokens_of(len(body), 0)
+        return tokens_of(len(body) - except_chars, 0)
     sample = body if len(body) < 65_536 else body[::_SAMPLE_EVERY]
     wide_bytes = len(body) * (len(sample) - len(sample.translate(None, _WIDE_BYTES))) // len(sample)
-    return tokens_of(len(body) - wide_bytes, wide_bytes // _BYTES_PER_WIDE_CHAR)
+    return tokens_of(max(0, len(body) - wide_bytes - except_chars), wide_bytes // _BYTES_PER_WIDE_CHAR)
 
 
 def estimate_image(encoded: str) -> int:

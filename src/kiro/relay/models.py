@@ -19,6 +19,7 @@ from kiro.upstream.catalogue import KNOWN_MODELS, Model, Resolved, normalise
 
 _FRESH_S: Final = 3600.0
 _RETRY_S: Final = 60.0
+_KEPT_NAMES: Final = 200
 
 AskModels = Callable[[str], Awaitable[tuple[Model, ...]]]
 
@@ -39,11 +40,14 @@ class ModelShelf:
         self._suffix = ""
         self._lists: dict[str, _Copy] = _load(file)
         self._tried: dict[str, float] = {}
+        self._resolved: dict[str, tuple[Model, Resolved]] = {}
+        """What names meant, until lists or settings change: a client uses one or two names for hours."""
         self._lock = asyncio.Lock()
 
     def configure(self, *, aliases: Mapping[str, str], hidden: tuple[str, ...], suffix: str) -> None:
         """The settings under `models`."""
         self._aliases, self._hidden, self._suffix = aliases, frozenset(hidden), suffix
+        self._resolved.clear()
 
     def known(self) -> dict[str, Model]:
         """Every model by id: the union over accounts, or the built-in table before anything was asked."""
@@ -60,6 +64,14 @@ class ModelShelf:
 
     def resolve(self, asked: str) -> tuple[Model, Resolved]:
         """The model a client means. Raises UnknownModel."""
+        answer = self._resolved.get(asked)
+        if answer is None:
+            answer = self._resolve(asked)
+            if len(self._resolved) < _KEPT_NAMES:
+                self._resolved[asked] = answer
+        return answer
+
+    def _resolve(self, asked: str) -> tuple[Model, Resolved]:
         known = self.known()
         resolved = normalise(asked, known if self.live else {}, self._aliases, self._suffix)
         if resolved is None:
@@ -89,6 +101,7 @@ class ModelShelf:
                 return
             if models:
                 self._lists[account_id] = _Copy(now, models)
+                self._resolved.clear()
                 await asyncio.to_thread(self._save)
 
     def _save(self) -> None:

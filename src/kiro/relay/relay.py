@@ -40,7 +40,7 @@ from kiro.storage.settings import Settings
 from kiro.upstream import media
 from kiro.upstream.catalogue import Model, Resolved
 from kiro.upstream.client import Exchange, KiroClient
-from kiro.upstream.endpoints import ENDPOINTS, Access, inference_address
+from kiro.upstream.endpoints import ENDPOINTS, Access, Address, inference_address, new_call
 from kiro.upstream.fetch import fetch_all
 from kiro.upstream.request import KiroRequest, build, session_ids, with_profile
 from kiro.upstream.response import ResponseReader
@@ -90,6 +90,7 @@ class Relay:
         self._disable = disable
         self._health: dict[str, Health] = {}
         self._calibration: dict[str, float] = {}
+        self._addresses: dict[str, tuple[Access, str | None, Address]] = {}
 
     def answer(self, conversation: Conversation, *, only: str | None = None) -> "Answering":
         """An answer to this conversation. `only` pins an account by name or id."""
@@ -111,6 +112,14 @@ class Relay:
             self._disable(account, outcome.reason)
         else:
             self._health[account.id] = outcome
+
+    def address(self, access: Access, base_url: str | None) -> Address:
+        """Where a conversation goes; made once per access token."""
+        known = self._addresses.get(access.machine_id)
+        if known is None or known[0] is not access or known[1] != base_url:
+            known = (access, base_url, inference_address(access, base_url))
+            self._addresses[access.machine_id] = known
+        return new_call(known[2])
 
     def prompt_tokens(self, model: Model, estimate: int) -> int:
         """The estimate, corrected by what exact numbers have taught about this model."""
@@ -324,7 +333,7 @@ class Answering:
             window=self.model.window,
         )
         self._first, self._ended, self._failure = loop.create_future(), loop.create_future(), None
-        address = inference_address(access, settings.upstream.url)
+        address = self._relay.address(access, settings.upstream.url)
         exchange = await self._relay.client.converse(address, with_profile(request.body, access.profile_arn))
         self._exchange = exchange
         return exchange

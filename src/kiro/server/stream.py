@@ -25,6 +25,12 @@ _SLOW_CLIENT_POLL_S: Final = 0.02
 _ABORT_FLUSH_S: Final = 2.0
 
 
+class _Response(web.StreamResponse):
+    """A response whose head leaves together with its first bytes: one write, one packet."""
+
+    _send_headers_immediately = False
+
+
 class ClientStream:
     """`keepalive` makes bytes that mean nothing; `pause` and `resume` act on the source of the events."""
 
@@ -40,7 +46,7 @@ class ClientStream:
         ping_s: float,
     ) -> None:
         self._request = request
-        self._response = web.StreamResponse(headers=headers)
+        self._response = _Response(headers=headers)
         self._chunked = request.version >= HttpVersion11
         if self._chunked:
             self._response.enable_chunked_encoding()

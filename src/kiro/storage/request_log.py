@@ -6,6 +6,7 @@ Nothing of what was said is stored, only counts, names and the words of errors.
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -79,7 +80,11 @@ class Filters(msgspec.Struct, frozen=True):
     limit: int = 100
 
 
-_COLUMNS: Final = tuple(name for name in RequestRow.__struct_fields__ if name not in ("attempts", "seq"))
+_PLAIN_COLUMNS: Final = tuple(
+    name for name in RequestRow.__struct_fields__ if name not in ("message", "notes", "attempts", "seq")
+)
+_COLUMNS: Final = (*_PLAIN_COLUMNS, "message", "notes")
+_plain_values: Final = attrgetter(*_PLAIN_COLUMNS)
 _ATTEMPT_COLUMNS: Final = Attempt.__struct_fields__
 
 
@@ -139,8 +144,8 @@ def _conditions(filters: Filters) -> tuple[list[str], list[Any]]:
 
 def _stored(row: RequestRow) -> tuple[Any, ...]:
     message = row.message and redact_text(row.message)[:_MESSAGE_CHARACTERS]
-    values = {**msgspec.structs.asdict(row), "message": message, "notes": msgspec.json.encode(row.notes).decode()}
-    return tuple(values[name] for name in _COLUMNS)
+    notes = msgspec.json.encode(row.notes).decode() if row.notes else "[]"
+    return (*_plain_values(row), message, notes)
 
 
 def _read(row: sqlite3.Row, attempts: tuple[Attempt, ...]) -> RequestRow:

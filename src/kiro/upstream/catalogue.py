@@ -215,11 +215,15 @@ def normalise(
     is consulted, and an unknown `claude-…` or `gpt-…` passes through for Kiro to judge. `aliases` are
     the user's own, from a spelling (of any case) to a spelling.
     """
+    if asked in live and not aliases:
+        return Resolved(asked)
     ids = {model_id.lower(): model_id for model_id in (live or [model.id for model in KNOWN_MODELS])}
     name = asked.strip().lower()
-    if name in ids and not aliases:
-        return Resolved(ids[name])
     chosen = {alias.lower(): target for alias, target in (aliases or {}).items()}
+    if name not in chosen:
+        as_it_is = ids.get(name) or _respelled(name, ids)
+        if as_it_is is not None:
+            return Resolved(as_it_is)
     flags: dict[str, Any] = {}
     name = _peel(name, ids, chosen, thinking_suffix.lower(), flags)
     if name in chosen:
@@ -230,9 +234,7 @@ def normalise(
     return Resolved(found, **flags) if found is not None else None
 
 
-def _peel(
-    name: str, ids: Mapping[str, str], aliases: Mapping[str, str], suffix: str, flags: dict[str, Any]
-) -> str:
+def _peel(name: str, ids: Mapping[str, str], aliases: Mapping[str, str], suffix: str, flags: dict[str, Any]) -> str:
     """`name` without prefixes and decorations, stopping at the first spelling that exists."""
     while name not in ids and name not in aliases:
         shorter = _PREFIX.sub("", name)

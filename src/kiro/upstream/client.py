@@ -43,6 +43,11 @@ class _PushHandler(ResponseHandler):
 
     listener: Callable[[], None] | None = None
 
+    @property
+    def reading_is_paused(self) -> bool:
+        """aiohttp's buffer ran full within one read; it has to be emptied by aiohttp's own means."""
+        return self._reading_paused
+
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self.listener is not None:
@@ -131,7 +136,7 @@ class Exchange:
         try:
             while self._again and not self._paused:
                 self._again = False
-                data = self._content.read_nowait()
+                data = self._take()
                 if data:
                     self.last_heard = time.monotonic()
                     if self._on_data is not None:
@@ -145,6 +150,19 @@ class Exchange:
             self._end(None)
         elif self._handler is not None and self._handler.transport is None:
             self._end(_cut(None))
+
+    def _take(self) -> bytes:
+        """The buffered bytes. aiohttp's own read re-enters its parser and the transport each time, a tenth of an event."""
+        content, handler = self._content, self._handler
+        if handler is None or content.exception() is not None or handler.reading_is_paused:
+            return content.read_nowait()
+        buffer = content._buffer  # noqa: SLF001  see the module's docstring
+        data = buffer[0] if len(buffer) == 1 else b"".join(buffer)
+        buffer.clear()
+        content._size = 0  # noqa: SLF001  as above
+        if content._http_chunk_splits:  # noqa: SLF001  as above
+            content._http_chunk_splits.clear()  # noqa: SLF001  as above
+        return data
 
     async def _read_loop(self) -> None:
         try:

@@ -6,9 +6,9 @@ The event stream that comes back is the same. Which one an account uses is a pro
 """
 
 import platform
+import random
 from typing import Final, Literal
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import msgspec
 
@@ -117,12 +117,18 @@ def inference_address(access: Access, base_url: str | None) -> Address:
     endpoint = ENDPOINTS[access.flavour]
     headers = _headers(access, endpoint, endpoint.user_agent)
     headers["Content-Type"] = endpoint.content_type
+    headers["Accept"] = "*/*"
     headers["amz-sdk-request"] = "attempt=1; max=3"
     if endpoint.target is not None:
         headers["X-Amz-Target"] = f"{endpoint.target}.GenerateAssistantResponse"
     if not endpoint.body_agent_mode:
         headers["x-amzn-kiro-agent-mode"] = "vibe"
     return Address(_base(endpoint.inference_host, access.region, base_url) + endpoint.path, headers)
+
+
+def new_call(address: Address) -> Address:
+    """The same address for another call: every call has an id of its own."""
+    return Address(address.url, {**address.headers, "amz-sdk-invocation-id": _call_id()})
 
 
 def control_address(access: Access, base_url: str | None) -> tuple[str, dict[str, str]]:
@@ -150,11 +156,17 @@ def _headers(access: Access, endpoint: Endpoint, agent: str) -> dict[str, str]:
         "User-Agent": user_agent,
         "x-amz-user-agent": user_agent,
         "x-amzn-codewhisperer-optout": "true",
-        "amz-sdk-invocation-id": str(uuid4()),
+        "amz-sdk-invocation-id": _call_id(),
     }
     if access.token_type:
         headers["TokenType"] = access.token_type
     return headers
+
+
+def _call_id() -> str:
+    """A random UUID. Nothing secret hangs on it, so it need not cost a system call."""
+    digits = f"{random.getrandbits(128):032x}"  # noqa: S311  see above
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
 
 
 def _base(host: str, region: str, base_url: str | None) -> str:

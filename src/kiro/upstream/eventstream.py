@@ -54,10 +54,14 @@ HeaderValue: TypeAlias = bool | Byte | Short | int | Long | bytes | str | Timest
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """One message. `headers` is shared between frames: do not change it."""
+    """One message. `headers` is shared between frames: do not change it.
+
+    `event` is the `:event-type` of a message whose `:message-type` is `event`, else empty.
+    """
 
     headers: dict[str, HeaderValue]
     payload: bytes
+    event: str = ""
 
 
 class FrameError(Exception):
@@ -70,6 +74,7 @@ class FrameError(Exception):
 
 
 _PRELUDE = struct.Struct(">III").unpack_from
+_CRC = struct.Struct(">I").unpack_from
 _U16 = struct.Struct(">H")
 _U32 = struct.Struct(">I")
 _FIXED: Final[dict[int, tuple[struct.Struct, type[int]]]] = {
@@ -108,14 +113,15 @@ class Decoder:
             end = at + total
             if end > size:
                 break
-            if crc32(data[at : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+            crc_at = end - 4
+            if crc32(data[at:crc_at]) != _CRC(data, crc_at)[0]:
                 raise FrameError("message_crc", f"in a frame of {total} bytes", frames)
             payload_at = at + 12 + header_bytes
             try:
-                headers = _read_headers(data[at + 12 : payload_at])
+                headers, event = _read_headers(data[at + 12 : payload_at])
             except FrameError as error:
                 raise FrameError(error.fault, str(error), frames) from error
-            frames.append(Frame(headers, data[payload_at : end - 4]))
+            frames.append(Frame(headers, data[payload_at:crc_at], event))
             at = end
         self._rest = data[at:] if at else data
         return frames
@@ -127,7 +133,8 @@ class Decoder:
 
 
 @lru_cache(_KEPT_HEADER_BLOCKS)
-def _read_headers(block: bytes) -> dict[str, HeaderValue]:
+def _read_headers(block: bytes) -> tuple[dict[str, HeaderValue], str]:
+    """The headers, and `Frame.event`."""
     headers: dict[str, HeaderValue] = {}
     at = 0
     try:
@@ -138,7 +145,8 @@ def _read_headers(block: bytes) -> dict[str, HeaderValue]:
             headers[name], at = _read_value(kind, block, name_end + 1)
     except (IndexError, struct.error, UnicodeDecodeError) as error:
         raise FrameError("bad_header", "a header does not fit its block") from error
-    return headers
+    event = headers.get(":event-type") if headers.get(":message-type") == "event" else None
+    return headers, event if isinstance(event, str) else ""
 
 
 def _read_value(kind: int, block: bytes, at: int) -> tuple[HeaderValue, int]:

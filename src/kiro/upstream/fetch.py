@@ -22,6 +22,7 @@ MAX_BYTES: Final = 10_000_000
 MAX_SECONDS: Final = 15.0
 MAX_REDIRECTS: Final = 3
 MAX_LINKS: Final = 20
+_NOT_PUBLIC: Final = "it is not a public address"
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -36,7 +37,7 @@ def is_public(address: IpAddress) -> bool:
 
 
 async def fetch_all(
-    urls: Sequence[str], *, is_allowed: Callable[[IpAddress], bool] = is_public
+    urls: Sequence[str], *, is_allowed: Callable[[IpAddress], bool] = is_public, max_seconds: float = MAX_SECONDS
 ) -> dict[str, Fetch]:
     """What stands at each address, or why it could not be had. Never raises for what a server does."""
     if not urls:
@@ -44,19 +45,21 @@ async def fetch_all(
     import aiohttp
 
     connector = aiohttp.TCPConnector(resolver=_make_resolver(is_allowed), limit=8, force_close=True)
-    timeout = aiohttp.ClientTimeout(total=MAX_SECONDS)
+    timeout = aiohttp.ClientTimeout(total=max_seconds)
     found: dict[str, Fetch] = {url: NotFetched("too many addresses in one request") for url in urls}
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session:
         chosen = list(urls[:MAX_LINKS])
-        answers = await asyncio.gather(*(_fetch(session, url, is_allowed) for url in chosen))
+        answers = await asyncio.gather(*(_fetch(session, url, is_allowed, max_seconds) for url in chosen))
     return found | dict(zip(chosen, answers, strict=True))
 
 
-async def _fetch(session: "aiohttp.ClientSession", url: str, is_allowed: Callable[[IpAddress], bool]) -> Fetch:
+async def _fetch(
+    session: "aiohttp.ClientSession", url: str, is_allowed: Callable[[IpAddress], bool], max_seconds: float
+) -> Fetch:
     import aiohttp
 
     try:
-        async with asyncio.timeout(MAX_SECONDS):
+        async with asyncio.timeout(max_seconds):
             for _ in range(MAX_REDIRECTS + 1):
                 refused = _refusal(url, is_allowed)
                 if refused is not None:
@@ -66,12 +69,13 @@ async def _fetch(session: "aiohttp.ClientSession", url: str, is_allowed: Callabl
                         url = urljoin(url, response.headers["Location"])
                         continue
                     return await _read(response)
-    except _PrivateAddressError:
-        return NotFetched("it is not a public address")
     except TimeoutError:
-        return NotFetched(f"no answer within {MAX_SECONDS:.0f} seconds")
+        return NotFetched(f"no answer within {max_seconds:.0f} seconds")
+    except aiohttp.ClientConnectorError as error:
+        private = isinstance(error.os_error, _PrivateAddressError)
+        return NotFetched(_NOT_PUBLIC if private else "the server cannot be reached")
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        return NotFetched(type(error).__name__)
+        return NotFetched(f"the exchange failed ({type(error).__name__})")
     return NotFetched(f"more than {MAX_REDIRECTS} redirects")
 
 
@@ -95,7 +99,7 @@ def _refusal(url: str, is_allowed: Callable[[IpAddress], bool]) -> str | None:
         address = ipaddress.ip_address(parts.hostname)
     except ValueError:
         return None
-    return None if is_allowed(address) else "it is not a public address"
+    return None if is_allowed(address) else _NOT_PUBLIC
 
 
 class _PrivateAddressError(OSError):
@@ -111,9 +115,7 @@ def _make_resolver(is_allowed: Callable[[IpAddress], bool]) -> "aiohttp.abc.Abst
         def __init__(self) -> None:
             self._system = ThreadedResolver()
 
-        async def resolve(
-            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-        ) -> list[Any]:
+        async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[Any]:
             found = await self._system.resolve(host, port, family)
             allowed = [entry for entry in found if is_allowed(ipaddress.ip_address(entry["host"].partition("%")[0]))]
             if not allowed:

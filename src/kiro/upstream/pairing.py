@@ -113,8 +113,8 @@ def _slot_for(
             return slot
     if candidates and candidates[-1].turn == turn - 1:
         return candidates[-1]
-    unanswered = [slot for slot in candidates if not slot.results]
-    return (unanswered or candidates or [None])[-1]
+    waiting = [slot for slot in candidates if not slot.results] or candidates
+    return waiting[-1] if waiting else None
 
 
 def _new_id(given: str, turn: int, at: int, taken: set[str], originals: set[str]) -> str:
@@ -145,9 +145,7 @@ def _renamed(message: Message, slots: Sequence[_Slot]) -> Message:
     return Message(message.role, tuple(parts))
 
 
-def _answered(
-    message: Message, turn: int, slots: Sequence[_Slot], orphans: set[tuple[int, int]]
-) -> Message:
+def _answered(message: Message, turn: int, slots: Sequence[_Slot], orphans: set[tuple[int, int]]) -> Message:
     parts: list[Part] = [_answer(slot) for slot in slots]
     for at, part in enumerate(message.parts):
         if isinstance(part, ToolResult):

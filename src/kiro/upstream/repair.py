@@ -50,9 +50,24 @@ _PARAGRAPH: Final = Text("")
 
 def repair(conversation: Conversation) -> Conversation:
     """The conversation as Kiro accepts it. Repairing twice is the same as repairing once."""
+    if _is_plain_talk(conversation.messages):
+        return conversation
     for mend in REPAIRS:
         conversation = mend(conversation)
     return conversation
+
+
+def _is_plain_talk(messages: Sequence[Message]) -> bool:
+    """Turns of one text each, in order: nothing to repair, and the most common request."""
+    if len(messages) % 2 == 0:
+        return False
+    for place, message in enumerate(messages):
+        if message.role != ("assistant" if place % 2 else "user") or len(message.parts) != 1:
+            return False
+        part = message.parts[0]
+        if type(part) is not Text or not part.text.strip():
+            return False
+    return True
 
 
 def _with(conversation: Conversation, messages: Sequence[Message]) -> Conversation:
@@ -71,7 +86,9 @@ def reminders_stay_in_place(conversation: Conversation) -> Conversation:
 
 def _as_reminder(message: Message) -> Message:
     text = "\n".join(part.text for part in message.parts if isinstance(part, Text | Document))
-    others = tuple(part for part in message.parts if not isinstance(part, Text | Document | Thinking | RedactedThinking))
+    others = tuple(
+        part for part in message.parts if not isinstance(part, Text | Document | Thinking | RedactedThinking)
+    )
     said = (Text(REMINDER_OPEN + text + REMINDER_CLOSE),) if text.strip() else ()
     return Message("user", (*said, *others))
 
@@ -283,4 +300,3 @@ REPAIRS: Final[tuple[Callable[[Conversation], Conversation], ...]] = (
     user_speaks_last,
     turns_say_something,
 )
-

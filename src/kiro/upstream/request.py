@@ -51,7 +51,9 @@ MAX_RESULT_CHARS: Final = 400_000
 _NAMESPACE: Final = uuid.UUID("6f1f5ad1-6d24-5b0e-9f5e-1d2c6a3b7e40")
 _ACKNOWLEDGEMENT_ID: Final = str(uuid.uuid5(_NAMESPACE, "acknowledgement"))
 _JSON_ONLY: Final = "Answer with one JSON object and nothing else: no prose, no code fence."
-_JSON_SCHEMA: Final = "Answer with one JSON value and nothing else: no prose, no code fence. It has to match this JSON Schema:"
+_JSON_SCHEMA: Final = (
+    "Answer with one JSON value and nothing else: no prose, no code fence. It has to match this JSON Schema:"
+)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -109,7 +111,7 @@ def build(
         body,
         toolbox.names,
         isinstance(wanted, Tags),
-        estimate_json(body) if not writer.images else _estimate_with_images(body, writer.images),
+        _estimate(body, writer.images),
         (*toolbox.notes, *dict.fromkeys(writer.notes)),
     )
 
@@ -135,16 +137,15 @@ def session_ids(conversation: Conversation, model: Model) -> tuple[str, str]:
 
 
 def _uuid5(key: bytes, purpose: bytes) -> str:
-    digest = hashlib.sha1(_NAMESPACE.bytes + purpose + key, usedforsecurity=False).digest()
-    return str(uuid.UUID(bytes=digest[:16], version=5))
+    digits = hashlib.sha1(_NAMESPACE.bytes + purpose + key, usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
-def _estimate_with_images(body: bytes, images: list[Image]) -> int:
-    """Pictures cost by their area, not by their base64: the text is the body without them."""
-    text = body
-    for image in images:
-        text = text.replace(image.data.encode(), b"", 1)
-    return estimate_json(text) + sum(estimate_image(image.data) for image in images)
+def _estimate(body: bytes, images: list[Image]) -> int:
+    """Tokens of the request. Pictures cost by their area, not by their base64."""
+    base64_chars = sum(len(image.data) for image in images)
+    return estimate_json(body, except_chars=base64_chars) + sum(estimate_image(image.data) for image in images)
 
 
 def _system_text(conversation: Conversation, toolbox: Toolbox, wanted: Fields | Tags | None, *, agentic: bool) -> str:

@@ -227,20 +227,6 @@ class ResponseReader:
         self._wide_chars = 0
         self._thinking_chars = 0
 
-        self._handlers: dict[str, Callable[[bytes, list[Event]], None]] = {
-            "assistantResponseEvent": self._on_text,
-            "codeEvent": self._on_text,
-            "reasoningContentEvent": self._on_thinking,
-            "toolUseEvent": self._on_tool,
-            "metadataEvent": self._on_metadata,
-            "contextUsageEvent": self._on_context,
-            "meteringEvent": self._on_metering,
-            "messageMetadataEvent": self._on_ids,
-            "initial-response": self._on_ids,
-            "invalidStateEvent": self._on_invalid_state,
-            "dryRunSucceedEvent": self._on_nothing,
-        }
-
     @property
     def call_open(self) -> bool:
         """A tool call has begun and not ended: what follows cannot be continued by another answer."""
@@ -281,25 +267,23 @@ class ResponseReader:
         return events
 
     def _read(self, frames: list[Frame], events: list[Event]) -> None:
-        handlers = self._handlers
-        for headers, payload in [(frame.headers, frame.payload) for frame in frames]:
-            if headers.get(":message-type") != "event":
-                self._on_other_message(headers, payload, events)
+        for frame in frames:
+            handler = _HANDLERS.get(frame.event)
+            if not frame.event:
+                self._on_other_message(frame.headers, frame.payload, events)
                 if self.failure is not None or self._finished:
                     return
                 continue
-            kind = headers.get(":event-type")
-            handler = handlers.get(kind) if isinstance(kind, str) else None
             if not self._started:
                 self._started = True
                 events.append(Start(None, self._prompt_tokens))
             if handler is None:
-                self.side_events.append((str(kind), payload))
+                self.side_events.append((frame.event, frame.payload))
                 continue
             try:
-                handler(payload, events)
+                handler(self, frame.payload, events)
             except (msgspec.DecodeError, UnicodeDecodeError):
-                self._on_odd_payload(str(kind), handler, payload, events)
+                self._on_odd_payload(frame.event, handler, frame.payload, events)
             if self.failure is not None:
                 return
 
@@ -524,7 +508,7 @@ class ResponseReader:
         self._fail_with(signal)
 
     def _on_odd_payload(
-        self, kind: str, handler: Callable[[bytes, list[Event]], None], payload: bytes, events: list[Event]
+        self, kind: str, handler: "_Handler", payload: bytes, events: list[Event]
     ) -> None:
         """A payload the typed decoder refuses: lone surrogates, nulls and wrong types are read leniently."""
         if not payload.strip():
@@ -537,15 +521,15 @@ class ResponseReader:
         if not isinstance(document, dict):
             self.side_events.append((kind, payload))
             return
-        if handler == self._on_text and isinstance(document.get("content"), str):
+        if handler is ResponseReader._on_text and isinstance(document.get("content"), str):
             self._on_text_slowly(document["content"], events)
             return
-        if handler == self._on_tool and isinstance(document.get("input"), str):
+        if handler is ResponseReader._on_tool and isinstance(document.get("input"), str):
             self._on_halved_input(document, events)
             return
         kept = {key: well_formed(value) for key, value in document.items() if value is not None}
         try:
-            handler(msgspec.json.encode(kept), events)
+            handler(self, msgspec.json.encode(kept), events)
         except msgspec.DecodeError:
             self.side_events.append((kind, payload))
 
@@ -630,6 +614,23 @@ class ResponseReader:
             credits=self._credits,
             context_percentage=self._percentage,
         )
+
+
+_Handler = Callable[[ResponseReader, bytes, list[Event]], None]
+_HANDLERS: Final[dict[str, _Handler]] = {
+    "assistantResponseEvent": ResponseReader._on_text,
+    "codeEvent": ResponseReader._on_text,
+    "reasoningContentEvent": ResponseReader._on_thinking,
+    "toolUseEvent": ResponseReader._on_tool,
+    "metadataEvent": ResponseReader._on_metadata,
+    "contextUsageEvent": ResponseReader._on_context,
+    "meteringEvent": ResponseReader._on_metering,
+    "messageMetadataEvent": ResponseReader._on_ids,
+    "initial-response": ResponseReader._on_ids,
+    "invalidStateEvent": ResponseReader._on_invalid_state,
+    "dryRunSucceedEvent": ResponseReader._on_nothing,
+}
+"""What each event of Kiro's means. An event that is not here is kept for the log and changes nothing."""
 
 
 def _unwrapped(text: str) -> str:

@@ -83,7 +83,9 @@ class _Cleaner:
         branches = {name: schema[name] for name in _UNIONS if isinstance(schema.get(name), list)}
         if kind in (None, "object") and branches and not self._branches_are_values(branches):
             return self._merged(schema, branches), False
-        shape_says = any(name in schema for name in ("enum", "const", "items")) or (branches and "properties" not in schema)
+        shape_says = any(name in schema for name in ("enum", "const", "items")) or (
+            branches and "properties" not in schema
+        )
         if kind == "object" or (kind is None and not shape_says):
             cleaned = self._clean(schema, (), 0)
             for name in _UNIONS:
@@ -107,7 +109,7 @@ class _Cleaner:
             for branch in group:
                 part = self._clean(*self._resolved(branch, ()), 1)
                 if any(union in part for union in _UNIONS):
-                    inner = {union: part[union] for union in _UNIONS if union in part}
+                    inner: Schema = {union: part[union] for union in _UNIONS if union in part}
                     part = self._merged({key: part[key] for key in part if key not in _UNIONS}, inner)
                 for key, value in part.get("properties", {}).items():
                     properties.setdefault(key, value)

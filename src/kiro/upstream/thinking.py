@@ -13,6 +13,7 @@ somebody else's and is never sent upstream.
 """
 
 import re
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -104,6 +105,7 @@ def _permitted(effort: str, permitted: tuple[str, ...], *, upwards: bool) -> str
     return next(iter([*first, *second]), None)
 
 
+@lru_cache(64)
 def family(model_id: str) -> str:
     """The id without its version: `claude-opus-4.8` and `claude-opus-5` are one family."""
     return _VERSION.sub("", model_id)
@@ -125,7 +127,9 @@ def unwrap(text: str | None, model_family: str) -> str | None:
 def without_thinking(conversation: Conversation) -> Conversation:
     """The same conversation with no thinking in its history, for when Kiro refuses a signature."""
     messages = tuple(
-        Message(message.role, tuple(part for part in message.parts if not isinstance(part, Thinking | RedactedThinking)))
+        Message(
+            message.role, tuple(part for part in message.parts if not isinstance(part, Thinking | RedactedThinking))
+        )
         for message in conversation.messages
     )
     return msgspec.structs.replace(conversation, messages=messages)

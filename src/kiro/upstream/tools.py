@@ -106,7 +106,9 @@ def make_toolbox(conversation: Conversation, *, flat: bool = False) -> Toolbox:
     declared = {tool.name for tool in offered}
     stubs = [name for name in used if name not in declared]
     forced = conversation.tool_choice.names if isinstance(conversation.tool_choice, AnyTool) else ()
-    cleaned = [(tool, EMPTY if tool.schema is None else clean_schema(bytes(tool.schema), flat=flat)) for tool in offered]
+    cleaned = [
+        (tool, EMPTY if tool.schema is None else clean_schema(bytes(tool.schema), flat=flat)) for tool in offered
+    ]
     kept, lost = _within_limits(cleaned, len(stubs), {*used, *forced})
     system: list[str] = []
     tools: list[WireTool] = []
@@ -120,7 +122,9 @@ def make_toolbox(conversation: Conversation, *, flat: bool = False) -> Toolbox:
     notes: tuple[str, ...] = ()
     if lost:
         left_out = ", ".join(tool.name for tool in lost)
-        system.append(f"These tools are unavailable, because no more than {len(kept)} can be offered at once: {left_out}.")
+        system.append(
+            f"These tools are unavailable, because no more than {len(kept)} can be offered at once: {left_out}."
+        )
         notes = (f"{len(lost)} of {len(offered)} tools left out: Kiro takes {MAX_TOOLS} at most.",)
     names.unwrap = frozenset(tool.name for tool, schema in kept if schema.unwrap)
     instruction = _instruction(conversation, names, has_tools=bool(kept), has_stubs=bool(stubs))

@@ -5,9 +5,13 @@ text), unknown members are skipped, and what nobody looks into (a tool's input, 
 bytes of the client's own body.
 """
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
+
+from kiro.errors import InvalidRequest
+from kiro.reading import read
 
 NOTHING: Final = msgspec.Raw()
 """Stands for an absent raw member: `Raw` cannot be part of a union."""
@@ -115,3 +119,67 @@ class Body(msgspec.Struct, gc=False):
     metadata: Metadata | None = None
     thread: Any = None
     mcp_servers: list[msgspec.Raw] | None = None
+
+
+KNOWN_BLOCKS: Final = frozenset(
+    {
+        "text",
+        "image",
+        "document",
+        "search_result",
+        "thinking",
+        "redacted_thinking",
+        "tool_use",
+        "tool_result",
+        "tool_reference",
+        "server_tool_use",
+        "mcp_tool_use",
+    }
+)
+_decode_body: Final = msgspec.json.Decoder(Body)
+_decode_block: Final = msgspec.json.Decoder(Block).decode
+
+
+def read_body(data: bytes) -> Body:
+    """The typed body. Raises InvalidRequest, but never for the inside of a block of a kind nobody knows."""
+    try:
+        return read(_decode_body, data)
+    except InvalidRequest:
+        tamed = _tamed(data)
+        if tamed is None:
+            raise
+        return read(_decode_body, tamed)
+
+
+def _tamed(data: bytes) -> bytes | None:
+    """The body with only the plain members of unknown blocks that do not fit, or None if there are none."""
+    try:
+        document = msgspec.json.decode(data)
+        strange = [block for message in document["messages"] for block in _strange_blocks(message["content"])]
+    except (msgspec.DecodeError, RecursionError, KeyError, TypeError):
+        return None
+    for block in strange:
+        for name in [name for name, value in block.items() if name == "input" or not isinstance(value, str)]:
+            del block[name]
+        block.setdefault("type", "")
+        block.pop("source", None)
+    return msgspec.json.encode(document) if strange else None
+
+
+def _strange_blocks(content: Any) -> Iterator[dict[str, Any]]:
+    """Blocks of unknown kind that are no `Block`, also those inside tool results."""
+    for block in content if isinstance(content, list) else ():
+        if not isinstance(block, dict):
+            continue
+        if block.get("type") in KNOWN_BLOCKS:
+            yield from _strange_blocks(block.get("content"))
+        elif not _fits(block):
+            yield block
+
+
+def _fits(block: dict[str, Any]) -> bool:
+    try:
+        _decode_block(msgspec.json.encode(block))
+    except msgspec.ValidationError:
+        return False
+    return True

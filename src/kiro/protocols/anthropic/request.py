@@ -30,15 +30,14 @@ from kiro.conversation.messages import Message as Turn
 from kiro.errors import InvalidRequest
 from kiro.protocols.anthropic import body as wire
 from kiro.protocols.anthropic.blocks import BlockReader
+from kiro.protocols.anthropic.client_tools import client_tool
 from kiro.protocols.base import Ask
-from kiro.reading import read
 
 _BILLING: Final = "x-anthropic-billing-header:"
 _ROLES: Final[dict[str, Role]] = {"user": "user", "assistant": "assistant", "system": "system"}
 _EFFORTS: Final = frozenset(get_args(Effort))
 _SESSION_HEADERS: Final = ("x-claude-code-session-id", "x-session-affinity", "session_id", "session-id", "thread-id")
 _SESSION_TAIL: Final = re.compile(r"_session_([0-9a-fA-F-]{36})$")
-_decoder: Final = msgspec.json.Decoder(wire.Body)
 
 
 class _SessionOfUser(msgspec.Struct):
@@ -59,7 +58,7 @@ def parse_count(body: bytes, headers: Mapping[str, str]) -> Ask:
 
 
 def _parse(body: bytes, headers: Mapping[str, str], *, counting: bool) -> Ask:
-    asked = read(_decoder, body)
+    asked = wire.read_body(body)
     _refuse_impossible(asked, counting=counting)
     notes: list[str] = []
     tools, search = _tools(asked.tools or (), notes)
@@ -136,7 +135,7 @@ def _turns(messages: list[wire.Message], reader: BlockReader) -> tuple[Turn, ...
 
 
 def _tools(given: "list[wire.Tool] | tuple[()]", notes: list[str]) -> tuple[tuple[Tool, ...], WebSearch | None]:
-    """The client's own tools, and the web search if it asked for Anthropic's. Other tools of Anthropic's are left out."""
+    """The client's tools, and the web search if it asked for Anthropic's. Others that run at Anthropic are left out."""
     tools: list[Tool] = []
     search: WebSearch | None = None
     for tool in given:
@@ -153,6 +152,8 @@ def _tools(given: "list[wire.Tool] | tuple[()]", notes: list[str]) -> tuple[tupl
         elif wire.given(tool.input_schema) is not None:
             # A type of its own, but described like any other tool: the client runs it.
             tools.append(Tool(tool.name or kind, tool.description or "", wire.given(tool.input_schema)))
+        elif (known := client_tool(kind, tool.name)) is not None:
+            tools.append(known)
         else:
             notes.append(f"tool left out: {kind} runs on Anthropic's side only")
     return tuple(tools), search
@@ -181,7 +182,9 @@ def _tool_choice(
                 )
             return AnyTool((given.name,)), parallel
         case other:
-            raise InvalidRequest(f"tool_choice.type: {other!r} is none of auto, any, tool, none", param="tool_choice.type")
+            raise InvalidRequest(
+                f"tool_choice.type: {other!r} is none of auto, any, tool, none", param="tool_choice.type"
+            )
 
 
 def _thinking(asked: wire.Body) -> ThinkingWish:
