@@ -1,6 +1,7 @@
 """Fixtures that more than one folder of tests uses."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from kiro.emulator.server import Emulator
 from support.asking import Asker
 from support.clock import FakeClock
+from support.proxy import Proxy, running_proxy
 
 
 @pytest.fixture
@@ -32,3 +34,17 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 def asker(emulator: Emulator, session: aiohttp.ClientSession) -> Asker:
     """Somebody with a social account, signed in."""
     return Asker(emulator, session, emulator.people.add("first"))
+
+
+@pytest.fixture
+async def kiro() -> AsyncIterator[Emulator]:
+    """A Kiro on loopback whose tokens expire by the real clock."""
+    async with Emulator() as running:
+        yield running
+
+
+@pytest.fixture
+async def proxy(tmp_path: Path, kiro: Emulator) -> AsyncIterator[Proxy]:
+    """The proxy with one account of that Kiro."""
+    async with running_proxy(tmp_path, kiro) as running:
+        yield running

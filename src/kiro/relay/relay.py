@@ -32,7 +32,7 @@ from kiro.conversation.events import (
     Usage,
 )
 from kiro.conversation.messages import Conversation, Message, Text
-from kiro.errors import EmptyAnswer, KiroError, NetworkFailed, StreamCut, UpstreamBroken, UpstreamError, UpstreamTimeout
+from kiro.errors import ContextOverflow, EmptyAnswer, KiroError, NetworkFailed, StreamCut, UpstreamBroken, UpstreamError, UpstreamTimeout
 from kiro.relay.limits import Limits
 from kiro.relay.models import ModelShelf
 from kiro.relay.retry import GiveUp, NextAccount, RefreshAndRepeat, Repeat, RepeatWithout, Tries, decide, new_jitter
@@ -312,11 +312,19 @@ class Answering:
             exchange.listen(self._on_data, self._on_end)
             assert self._first is not None  # noqa: S101  _send made it
             await self._first
+        except ContextOverflow as error:
+            _note_failure(attempt, error)
+            raise self._overflow() from error
         except KiroError as error:
             _note_failure(attempt, error)
             raise
         finally:
             attempt.duration_ms = (time.perf_counter() - started) * 1000
+
+    def _overflow(self) -> ContextOverflow:
+        """Kiro does not say by how much; clients that compact want numbers, so they get our estimate."""
+        assert self.model is not None  # noqa: S101  begin settles it
+        return ContextOverflow(self._relay.prompt_tokens(self.model, self._estimate), self.model.window)
 
     async def _send(self, access: Access, dropped: frozenset[str]) -> Exchange:
         assert self.model is not None  # noqa: S101  begin settles it

@@ -35,7 +35,7 @@ class ClientKey(msgspec.Struct, frozen=True):
 
 
 class KeyRing:
-    """The enabled keys as they were when it was made. `version` tells whether it is still current."""
+    """The keys as they were when it was made, disabled ones too: who shows one is told so. `version` tells whether it is still current."""
 
     def __init__(self, version: int, salt: bytes, keys: dict[bytes, ClientKey]) -> None:
         self.version = version
@@ -43,7 +43,7 @@ class KeyRing:
         self._keys = keys
 
     def match(self, text: str) -> ClientKey | None:
-        """The enabled key with this text. Only a hash is compared, so the time tells nothing about the text."""
+        """The key with this text. Only a hash is compared, so the time tells nothing about the text."""
         return self._keys.get(_hash(self._salt, text))
 
     def __len__(self) -> int:
@@ -62,9 +62,9 @@ class ClientKeys:
         return self._database.counter("client_keys_version")
 
     def ring(self) -> KeyRing:
-        """The enabled keys, for a server."""
+        """The keys, for a server."""
         version = self.version()
-        rows = self._database.rows("SELECT * FROM client_keys WHERE enabled")
+        rows = self._database.rows("SELECT * FROM client_keys")
         return KeyRing(version, self._salt(), {bytes(row["hash"]): _read(row) for row in rows})
 
     def list(self) -> list[ClientKey]:

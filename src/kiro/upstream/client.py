@@ -125,7 +125,6 @@ class Exchange:
     def fail(self, error: KiroError) -> None:
         """End with an error from outside, such as the idle watchdog's."""
         self._end(error)
-        self._response.close()
 
     def _drain(self) -> None:
         """Takes what aiohttp has buffered. Taking it may make aiohttp parse more and call back: hence the loop."""
@@ -180,6 +179,8 @@ class Exchange:
     def _end(self, error: KiroError | None) -> None:
         on_end = self._on_end
         self._let_go()
+        if error is not None:
+            self._response.close()
         if on_end is not None:
             on_end(error)
 
@@ -202,14 +203,14 @@ def _cut(error: BaseException | None) -> StreamCut:
 class KiroClient:
     """Connections to Kiro and its sign-in services. Use as `async with`.
 
-    `push=False` reads with the plain loop. `proxy` is the default for all requests, an http(s) or
+    `push=False` reads with the plain loop (before the first request). `proxy` is the default for all requests, an http(s) or
     socks5 address.
     """
 
     def __init__(self, *, idle_timeout_s: float = 300, proxy: str | None = None, push: bool = True) -> None:
         self._idle_timeout_s = idle_timeout_s
         self._proxy = proxy
-        self._push = push
+        self.push = push
         self._sessions: dict[str | None, aiohttp.ClientSession] = {}
         self._live: set[Exchange] = set()
         self._sweeper: asyncio.Task[None] | None = None
@@ -290,7 +291,7 @@ class KiroClient:
         session = self._sessions.get(key)
         if session is None:
             connector = self._socks_connector(key) if key else aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
-            if self._push and hasattr(connector, "_factory"):
+            if self.push and hasattr(connector, "_factory"):
                 handler: Any = functools.partial(_PushHandler, loop=asyncio.get_running_loop())
                 connector._factory = handler  # noqa: SLF001  see the module's docstring
             session = self._sessions[key] = aiohttp.ClientSession(
