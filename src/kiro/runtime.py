@@ -115,7 +115,9 @@ class Runtime:
         self.started_at = time.time()
         settings = self.settings
         self.client = KiroClient(idle_timeout_s=settings.relay.idle_timeout_s, proxy=settings.upstream.proxy)
-        self.keeper = AccessKeeper(home.accounts, self._send, urls=self._refresh_urls(), region=settings.upstream.region)
+        self.keeper = AccessKeeper(
+            home.accounts, self._send, urls=self._refresh_urls(), region=settings.upstream.region
+        )
         self.models = ModelShelf(self.ask_models, home.paths.state_dir / "models.json")
         self._accounts: list[Account] = []
         self._accounts_version = -1

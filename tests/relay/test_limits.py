@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiro.conversation.events import Finish, TextDelta, ThinkingDelta, ThinkingEnd, ToolCallDelta, ToolCallEnd, ToolCallStart, Usage
+from kiro.conversation.events import (
+    Finish,
+    TextDelta,
+    ThinkingDelta,
+    ThinkingEnd,
+    ToolCallDelta,
+    ToolCallEnd,
+    ToolCallStart,
+    Usage,
+)
 from kiro.relay.limits import Limits
 
 END = Finish("end_turn", Usage())
@@ -56,7 +65,10 @@ def test_stop_sequences(texts, stops, text, matched):
     assert last.reason == ("stop_sequence" if matched else "end_turn")
 
 
-@given(st.lists(st.text(alphabet="abS T", max_size=5), max_size=10), st.lists(st.text(alphabet="abST", min_size=1, max_size=4), max_size=3))
+@given(
+    st.lists(st.text(alphabet="abS T", max_size=5), max_size=10),
+    st.lists(st.text(alphabet="abST", min_size=1, max_size=4), max_size=3),
+)
 def test_cutting_a_text_differently_stops_at_the_same_place(texts, stops):
     whole = "".join(texts)
     cut, _, limits = run(texts, stops)

@@ -75,7 +75,12 @@ def test_half_of_a_pause_is_random():
 
 
 def test_no_failure_is_tried_for_ever():
-    for error in (errors.ModelOverloaded("x"), errors.TokenRejected("x"), errors.EmptyAnswer("x"), errors.SignatureRefused("x")):
+    for error in (
+        errors.ModelOverloaded("x"),
+        errors.TokenRejected("x"),
+        errors.EmptyAnswer("x"),
+        errors.SignatureRefused("x"),
+    ):
         tries, steps = Tries(), 0
         while not isinstance(now := step(error, tries), GiveUp):
             steps += 1

@@ -59,7 +59,9 @@ async def test_a_tool_and_its_result(client):
 async def test_parallel_tools_in_a_stream_cut_anywhere(client, kiro):
     kiro.faults.add(Shred(seed=5), times=None)
     lima = {"city": "Lima — “x” \\ \n é😀"}
-    messages = prompt('tool=get_weather input={"city": "Paris"}', f"+tool=get_weather input={json.dumps(lima)}", "text=DONE")
+    messages = prompt(
+        'tool=get_weather input={"city": "Paris"}', f"+tool=get_weather input={json.dumps(lima)}", "text=DONE"
+    )
     async with client.messages.stream(model=MODEL, max_tokens=100, messages=messages, tools=[WEATHER]) as stream:
         message = await stream.get_final_message()
     calls = [block for block in message.content if block.type == "tool_use"]
@@ -110,7 +112,9 @@ async def test_a_picture(client, kiro):
 
 
 async def test_counting(client):
-    counted = await client.messages.count_tokens(model=MODEL, messages=prompt("text=x"), tools=[WEATHER], system="Be brief.")
+    counted = await client.messages.count_tokens(
+        model=MODEL, messages=prompt("text=x"), tools=[WEATHER], system="Be brief."
+    )
     assert counted.input_tokens > 20
 
 
@@ -145,5 +149,7 @@ async def test_a_wrong_key(proxy):
 async def test_a_broken_stream_raises(client, kiro):
     kiro.faults.add(Reset(after=2), times=None)
     with pytest.raises((anthropic.APIError, anthropic.APIStatusError)):
-        async with client.messages.stream(model=MODEL, max_tokens=100, messages=prompt("text=one two three four five")) as stream:
+        async with client.messages.stream(
+            model=MODEL, max_tokens=100, messages=prompt("text=one two three four five")
+        ) as stream:
             await stream.get_final_message()

@@ -73,7 +73,7 @@ async def test_no_key_where_none_is_required(tmp_path, kiro):
         ({"Origin": "null"}, 403),
         ({"Origin": "vscode-webview://abc"}, 200),
     ],
-    ids=lambda value: str(value),
+    ids=str,
 )
 async def test_host_and_origin(proxy, headers, status):
     assert (await status_of(proxy, headers=headers))[0] == status
@@ -89,7 +89,9 @@ async def test_an_allowed_page_may_read_answers(tmp_path, kiro):
         async with proxy.session.options(f"{proxy.url}/v1/messages", headers=headers) as response:
             assert response.status == 204
             assert response.headers["Access-Control-Allow-Origin"] == "https://good.example"
-        async with proxy.session.options(f"{proxy.url}/v1/messages", headers={"Origin": "https://evil.example"}) as response:
+        async with proxy.session.options(
+            f"{proxy.url}/v1/messages", headers={"Origin": "https://evil.example"}
+        ) as response:
             assert response.status == 403
 
 

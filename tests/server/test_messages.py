@@ -138,7 +138,9 @@ class TestBeforeTheFirstEvent:
             BadChecksum(),
             Empty(),
             ExpireToken(),
-            HttpError(status=400, reason="THINKING_SIGNATURE_INVALID", message="Invalid `signature` in `thinking` block"),
+            HttpError(
+                status=400, reason="THINKING_SIGNATURE_INVALID", message="Invalid `signature` in `thinking` block"
+            ),
             HttpError(status=400, message="additionalModelRequestFields is not supported for this model"),
             HttpError(status=400, reason="REQUEST_BODY_INVALID", message="Invalid tool use format."),
         ],
@@ -174,7 +176,11 @@ class TestBeforeTheFirstEvent:
             (Empty(), 502, "api_error"),
             (BadChecksum(), 502, "api_error"),
         ],
-        ids=lambda value: f"{type(value).__name__} {getattr(value, 'status', '')} {getattr(value, 'reason', '')}" if not isinstance(value, (int, str)) else str(value),
+        ids=lambda value: (
+            f"{type(value).__name__} {getattr(value, 'status', '')} {getattr(value, 'reason', '')}"
+            if not isinstance(value, (int, str))
+            else str(value)
+        ),
     )
     async def test_a_lasting_failure_keeps_its_status(self, proxy, kiro, fault, status, kind):
         kiro.faults.add(fault, times=None)
@@ -223,7 +229,9 @@ class TestAfterTheFirstEvent:
             (HalfFrame(after=3), "api_error"),
             (BadChecksum(after=3), "api_error"),
         ],
-        ids=lambda value: f"{type(value).__name__} {getattr(value, 'name', '')}" if not isinstance(value, str) else value,
+        ids=lambda value: (
+            f"{type(value).__name__} {getattr(value, 'name', '')}" if not isinstance(value, str) else value
+        ),
     )
     async def test_the_stream_ends_with_an_error_and_an_aborted_connection(self, tmp_path, kiro, fault, kind):
         async with running_proxy(tmp_path, kiro, flags={"relay.resume": False}) as proxy:
@@ -245,7 +253,9 @@ class TestAfterTheFirstEvent:
             status, error, _ = await read_error(proxy, said())
             assert (status, error["type"]) == (502, "api_error")
 
-    @pytest.mark.parametrize("fault", [Reset(after=3), EndEarly(after=3), HalfFrame(after=3)], ids=["reset", "early end", "half a frame"])
+    @pytest.mark.parametrize(
+        "fault", [Reset(after=3), EndEarly(after=3), HalfFrame(after=3)], ids=["reset", "early end", "half a frame"]
+    )
     async def test_a_cut_text_is_continued_once(self, tmp_path, kiro, fault):
         async with running_proxy(tmp_path, kiro, people=("first", "second")) as proxy:
             kiro.faults.add(fault, times=1)
@@ -271,7 +281,13 @@ class TestAfterTheFirstEvent:
             kiro.faults.add(Reset(inside_tool=True))
             document = ask(
                 'Test.\nEMULATE: tool=run input={"cmd": "rm -rf everything that is here and there"}\nEMULATE: end',
-                tools=[{"name": "run", "description": "Runs", "input_schema": {"type": "object", "properties": {"cmd": {"type": "string"}}}}],
+                tools=[
+                    {
+                        "name": "run",
+                        "description": "Runs",
+                        "input_schema": {"type": "object", "properties": {"cmd": {"type": "string"}}},
+                    }
+                ],
             )
             found, whole = await read_stream(proxy, document)
             assert not whole
@@ -411,7 +427,9 @@ class TestBodies:
     async def test_five_megabytes_are_served(self, proxy):
         document = said()
         document["messages"] = [
-            {"role": "user", "content": "x" * 600_000}, {"role": "assistant", "content": "y"}, *document["messages"],
+            {"role": "user", "content": "x" * 600_000},
+            {"role": "assistant", "content": "y"},
+            *document["messages"],
         ]
         async with proxy.post("/v1/messages", document) as response:
             assert response.status == 200
@@ -425,7 +443,10 @@ class TestBodies:
             (b'{"model": 3}', "model"),
             (b'{"model":"claude-sonnet-4-5","max_tokens":5,"messages":[]}', "messages"),
             (b'{"model":"claude-sonnet-4-5","messages":[{"role":"user","content":"x"}]}', "max_tokens"),
-            (b'{"model":"claude-sonnet-4-5","max_tokens":5,"messages":[{"role":"user","content":7}]}', "messages[0].content"),
+            (
+                b'{"model":"claude-sonnet-4-5","max_tokens":5,"messages":[{"role":"user","content":7}]}',
+                "messages[0].content",
+            ),
             (b'{"model":"m","max_tokens":5,"tools":[{"name":"t","input_schema":' + b"[" * 100_000, "nested"),
         ],
         ids=["empty", "cut off", "a list", "wrong type", "no messages", "no limit", "a bad content", "too deep"],
@@ -443,7 +464,9 @@ class TestBodies:
 
 
 async def test_counting_tokens(proxy, kiro):
-    async with proxy.post("/v1/messages/count_tokens", {"model": "claude-sonnet-4-5", "messages": [{"role": "user", "content": LONG}]}) as response:
+    async with proxy.post(
+        "/v1/messages/count_tokens", {"model": "claude-sonnet-4-5", "messages": [{"role": "user", "content": LONG}]}
+    ) as response:
         assert response.status == 200
         assert (await response.json())["input_tokens"] > 20
     assert kiro.seen("generate") == []

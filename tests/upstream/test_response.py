@@ -32,7 +32,11 @@ def frame_of(event) -> bytes:
     if "exception_type" in event:
         headers = {":message-type": "exception", ":exception-type": event["exception_type"]}
     elif "error_code" in event:
-        headers = {":message-type": "error", ":error-code": event["error_code"], ":error-message": event["error_message"]}
+        headers = {
+            ":message-type": "error",
+            ":error-code": event["error_code"],
+            ":error-message": event["error_message"],
+        }
     else:
         headers = {":event-type": event["event_type"], ":content-type": "application/json", ":message-type": "event"}
     return encode_frame(headers, payload)
@@ -49,7 +53,9 @@ def read(sequence, cut=None):
 
 
 def finished(events):
-    return events if events and isinstance(events[-1], Finish) else [*events, Finish("end_turn", ResponseReader().usage())]
+    return (
+        events if events and isinstance(events[-1], Finish) else [*events, Finish("end_turn", ResponseReader().usage())]
+    )
 
 
 @pytest.mark.parametrize("sequence", SEQUENCES, ids=lambda sequence: sequence["name"])
@@ -61,7 +67,9 @@ class TestSequences:
         assert collect(finished(close_open(events))).text() == want["text"]
         assert "".join(block.text for block in blocks if isinstance(block, Thinking)) == want["reasoning"]
         calls = [block for block in blocks if isinstance(block, ToolCall)]
-        assert [{"id": call.id, "name": call.name, "input": json.loads(bytes(call.input))} for call in calls] == want["tools"]
+        assert [{"id": call.id, "name": call.name, "input": json.loads(bytes(call.input))} for call in calls] == want[
+            "tools"
+        ]
         broken = [block for block in blocks if isinstance(block, BrokenCall)]
         assert [{"id": call.id, "name": call.name, "raw_input": call.text} for call in broken] == (
             want.get("incomplete_tools", []) + want.get("invalid_tools", [])
@@ -76,7 +84,9 @@ class TestSequences:
         if "signature" in want:
             assert signatures == [want["signature"]]
         if "reasoning_blocks" in want:
-            assert [{"text": block.text, "signature": unwrap(block.signature, FAMILY)} for block in thinking] == want["reasoning_blocks"]
+            assert [{"text": block.text, "signature": unwrap(block.signature, FAMILY)} for block in thinking] == want[
+                "reasoning_blocks"
+            ]
         redacted = [unwrap(block.data, FAMILY) for block in blocks if isinstance(block, RedactedThinking)]
         assert redacted == want.get("redacted", [])
 
@@ -92,7 +102,7 @@ class TestSequences:
         else:
             assert type(reader.failure) is ERRORS[want["error"]["class"]]
             assert not any(isinstance(event, Finish) for event in events)
-            assert not reader.empty == want["error"]["after_output"]
+            assert reader.empty != want["error"]["after_output"]
             delay = want["error"]["retry_after_ms"]
             if delay is not None:
                 assert reader.failure.retry_after_s == delay / 1000
@@ -104,7 +114,10 @@ class TestSequences:
         if want is not None:
             assert usage.source == "exact"
             assert (usage.input, usage.cache_read, usage.cache_write, usage.output) == (
-                want["input_uncached"], want["cache_read"], want["cache_write"], want["output"],
+                want["input_uncached"],
+                want["cache_read"],
+                want["cache_write"],
+                want["output"],
             )
             assert usage.credits == pytest.approx(want["credits"])
             assert usage.context_percentage == pytest.approx(want["context_pct"])
@@ -137,7 +150,7 @@ def broken(want):
 
 def close_open(events):
     """A failed answer has no end; text that came is still to be counted."""
-    return events if events else []
+    return events or []
 
 
 def text_event(content):
@@ -225,7 +238,8 @@ def test_a_wrapped_argument_is_unwrapped():
 
 def test_null_members_are_read_as_absent():
     frames = encode_frame(
-        {":message-type": "event", ":event-type": "assistantResponseEvent"}, b'{"content":"x","modelId":null,"modelTag":3}'
+        {":message-type": "event", ":event-type": "assistantResponseEvent"},
+        b'{"content":"x","modelId":null,"modelTag":3}',
     )
     reader = ResponseReader()
     reader.feed(frames)

@@ -83,7 +83,9 @@ def after(error: KiroError | None, before: Health, *, now: float) -> Health | Di
         case AccountSuspended():
             return Disable(f"suspended: {error.message}")
         case RateLimited(suspicious=True):
-            return Health(now + (error.retry_after_s or _SUSPICIOUS_REST_S), "limited for suspicious activity", failures)
+            return Health(
+                now + (error.retry_after_s or _SUSPICIOUS_REST_S), "limited for suspicious activity", failures
+            )
         case RateLimited(reason="SERVICE_REQUEST_RATE_EXCEEDED"):
             return before
         case RateLimited():

@@ -41,7 +41,7 @@ EXPIRY_NAMES: Final = ("expiresAt", "expires_at", "expire")
 REGISTRATION_EXPIRY_NAMES: Final = ("registrationExpiresAt", "client_secret_expires_at", "clientSecretExpiresAt")
 
 
-class RecordRefused(Exception):  # noqa: N818  # a verdict that ends the reading of one record, not a fault
+class RecordRefused(Exception):  # a verdict that ends the reading of one record, not a fault
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code

@@ -28,7 +28,7 @@ _TOKENS: Final[tuple[tuple[str, Literal["external_idp", "oidc", "social"]], ...]
 _PROFILE: Final = "api.codewhisperer.profile"
 
 
-class UnreadableStore(Exception):  # noqa: N818  # becomes a code of the import report
+class UnreadableStore(Exception):  # becomes a code of the import report
     pass
 
 

@@ -9,7 +9,6 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
 Role = Literal["user", "assistant", "system"]
 
 

@@ -6,7 +6,7 @@ Rows are collected in memory and written in batches by a thread, twice a second 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
@@ -23,7 +23,17 @@ Append = Callable[[Sequence[RequestRow]], None]
 class Record:
     """One request as it goes by; `row` makes its log row."""
 
-    __slots__ = ("_clock", "_started_at", "answering", "client_key", "model", "path", "protocol", "request_id", "stream")
+    __slots__ = (
+        "_clock",
+        "_started_at",
+        "answering",
+        "client_key",
+        "model",
+        "path",
+        "protocol",
+        "request_id",
+        "stream",
+    )
 
     def __init__(self, request_id: str, protocol: str, path: str) -> None:
         self.request_id = request_id
@@ -72,7 +82,9 @@ class Record:
             stop_reason=answering.finish.reason if answering.finish is not None else None,
             notes=(*row.notes, *answering.notes),
             attempts=tuple(
-                AttemptRow(n, one.account, one.started_at, one.status, one.error, one.reason, one.upstream_id, one.duration_ms)
+                AttemptRow(
+                    n, one.account, one.started_at, one.status, one.error, one.reason, one.upstream_id, one.duration_ms
+                )
                 for n, one in enumerate(answering.attempts, 1)
             ),
         )
@@ -95,7 +107,7 @@ class LogWriter:
         self._rows: list[RequestRow] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> "LogWriter":
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run())
         return self
 

@@ -32,7 +32,16 @@ from kiro.conversation.events import (
     Usage,
 )
 from kiro.conversation.messages import Conversation, Message, Text
-from kiro.errors import ContextOverflow, EmptyAnswer, KiroError, NetworkFailed, StreamCut, UpstreamBroken, UpstreamError, UpstreamTimeout
+from kiro.errors import (
+    ContextOverflow,
+    EmptyAnswer,
+    KiroError,
+    NetworkFailed,
+    StreamCut,
+    UpstreamBroken,
+    UpstreamError,
+    UpstreamTimeout,
+)
 from kiro.relay.limits import Limits
 from kiro.relay.models import ModelShelf
 from kiro.relay.retry import GiveUp, NextAccount, RefreshAndRepeat, Repeat, RepeatWithout, Tries, decide, new_jitter
@@ -193,7 +202,9 @@ class Answering:
         self._agentic = resolved.agentic
         self._conversation = _with_model_tags(await self._relay.prepare(self._asked, self.model), resolved)
         limit = self._asked.max_tokens
-        enforced = limit if limit is not None and limit < self._relay.settings().relay.enforce_max_tokens_below else None
+        enforced = (
+            limit if limit is not None and limit < self._relay.settings().relay.enforce_max_tokens_below else None
+        )
         if self._asked.stop_sequences or enforced is not None:
             self._limits = Limits(self._asked.stop_sequences, enforced)
         await self._try_until_begun(frozenset())
@@ -353,7 +364,11 @@ class Answering:
         if request is None:
             assert self.model is not None  # noqa: S101  begin settles it
             conversation = without_thinking(self._conversation) if "thinking" in dropped else self._conversation
-            model = msgspec.structs.replace(self.model, efforts=(), thinking_types=()) if "fields" in dropped else self.model
+            model = (
+                msgspec.structs.replace(self.model, efforts=(), thinking_types=())
+                if "fields" in dropped
+                else self.model
+            )
             conversation_id, continuation_id = session_ids(conversation, model)
             if "conversation id" in dropped:
                 conversation_id, continuation_id = continuation_id, conversation_id
@@ -530,5 +545,3 @@ def _sum(before: Usage | None, now: Usage) -> Usage:
         context_percentage=now.context_percentage,
         source=now.source,
     )
-
-

@@ -91,7 +91,7 @@ def guarded(protocol: Protocol, work: Callable[[Visit], Awaitable[web.StreamResp
             response = visit.refuse(protocol, error)
             visit.log(response.status, error)
             return response
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  the last resort: told to the client, and to the log with its traceback
             visit.runtime.report(visit.record.request_id, error)
             response = visit.refuse(protocol, _UNEXPECTED)
             visit.log(response.status, _UNEXPECTED)
@@ -154,7 +154,7 @@ class _Exchange:
                 await stream.begin(renderer.feed(first))
                 await self._answering.deliver(self._write)
                 response = await stream.end()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  cancelled ones included; _failed raises again what is not ours
             return await self._failed(error)
         finally:
             stream.close()
@@ -174,7 +174,7 @@ class _Exchange:
                 response = await self._stream.whole(body)
             else:
                 response = self._visit.reply(body)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  cancelled ones included; _failed raises again what is not ours
             return await self._failed(error)
         finally:
             self._stream.close()
@@ -191,7 +191,7 @@ class _Exchange:
             exact = Start(self._answering.used_model, self._answering.usage().prompt)
             events = [exact if isinstance(event, Start) else event for event in events]
             response = await self._stream.whole(self._renderer.feed(events))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  cancelled ones included; _failed raises again what is not ours
             return await self._failed(error)
         finally:
             self._stream.close()

@@ -170,7 +170,11 @@ def cards(runtime: Runtime) -> list[ModelCard]:
 
 def _card(model: Model, shown_id: str, note: str = "") -> ModelCard:
     return ModelCard(
-        id=shown_id, name=(model.name or model.id) + note, window=model.window, max_output=model.max_output or 64_000, images=model.images
+        id=shown_id,
+        name=(model.name or model.id) + note,
+        window=model.window,
+        max_output=model.max_output or 64_000,
+        images=model.images,
     )
 
 

@@ -21,7 +21,7 @@ FindKey = Callable[[str], ClientKey | None]
 
 
 def new_request_id() -> str:
-    return f"req_{random.getrandbits(96):024x}"  # noqa: S311  a name, not a secret
+    return f"req_{random.getrandbits(96):024x}"
 
 
 def check_host(host: str | None, settings: Settings) -> None:
@@ -64,16 +64,20 @@ def check_key(given: str | None, find: FindKey, settings: Settings) -> ClientKey
         return None
     if not given:
         raise BadClientKey(
-            "A client key is required.", hint="Send it as x-api-key or Authorization: Bearer; `kiro keys list` shows the keys."
+            "A client key is required.",
+            hint="Send it as x-api-key or Authorization: Bearer; `kiro keys list` shows the keys.",
         )
     what = "is not known here" if known is None else f"({known.name}) is disabled"
-    raise BadClientKey(f"This client key {what}.", hint="`kiro keys list` shows the keys, `kiro keys create` makes one.")
+    raise BadClientKey(
+        f"This client key {what}.", hint="`kiro keys list` shows the keys, `kiro keys create` makes one."
+    )
 
 
 async def read_body(request: web.Request, settings: Settings) -> bytes:
     """The body, inflated. Both sizes are bound by `server.max_body_mb`."""
     too_large = BodyTooLarge(
-        f"The request is larger than {settings.server.max_body_mb} MB.", hint="`kiro config set server.max_body_mb` allows more."
+        f"The request is larger than {settings.server.max_body_mb} MB.",
+        hint="`kiro config set server.max_body_mb` allows more.",
     )
     limit = settings.server.max_body_mb * 1024 * 1024
     if request.content_length is not None and request.content_length > limit:

@@ -8,6 +8,7 @@ import asyncio
 import errno
 import gc
 import signal
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -18,6 +19,7 @@ from kiro.runtime import Runtime
 from kiro.server.app import make_app
 
 _GRACE_S: Final = 10.0
+_SAME_SIGNAL_S: Final = 0.3
 _BACKLOG: Final = 1024
 _COLLECT_AFTER: Final = 20_000
 """Net new objects between collections; the interpreter's 700 costs 3 % of a busy proxy."""
@@ -31,20 +33,22 @@ async def serve(
         make_app(runtime), access_log=None, handler_cancellation=True, shutdown_timeout=_GRACE_S, keepalive_timeout=75
     )
     await runner.setup()
-    stopped = stop or asyncio.Event()
+    stopping = _Stopping(stop or asyncio.Event())
     try:
         site = web.TCPSite(runner, host, port, backlog=_BACKLOG)
         try:
             await site.start()
         except OSError as error:
             raise _cannot_listen(error, host, port) from error
-        _stop_on_signals(stopped)
+        stopping.on_signals()
         _calm_collector()
         on_ready(_base_url(runner, host))
-        await stopped.wait()
+        await stopping.asked.wait()
         await site.stop()
     finally:
+        hurry = asyncio.create_task(stopping.hurry(runner))
         await runner.cleanup()
+        hurry.cancel()
 
 
 def _calm_collector() -> None:
@@ -66,16 +70,34 @@ def _cannot_listen(error: OSError, host: str, port: int) -> PortTaken | UsageErr
     return UsageError(f"It is not possible to listen on {host}: {error.strerror or error}.", hint="Check server.host.")
 
 
-def _stop_on_signals(stopped: asyncio.Event) -> None:
-    loop = asyncio.get_running_loop()
+class _Stopping:
+    """The first signal asks to stop, a second one not to wait for running answers.
 
-    def stop(number: int) -> None:
-        if stopped.is_set():
-            raise SystemExit(128 + number)
-        stopped.set()
+    Some programs (`timeout`, terminals that close) send the same signal twice at once; that counts as one.
+    """
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(number, stop, number)
-        except NotImplementedError:  # Windows: its loop has no signal handlers, the interpreter's own do
-            signal.signal(number, lambda got, _: loop.call_soon_threadsafe(stop, got))
+    def __init__(self, asked: asyncio.Event) -> None:
+        self.asked = asked
+        self._urged = asyncio.Event()
+        self._asked_at = 0.0
+
+    def on_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            try:
+                loop.add_signal_handler(number, self._signalled)
+            except NotImplementedError:  # Windows: its loop has no signal handlers, the interpreter's own do
+                signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._signalled))
+
+    def _signalled(self) -> None:
+        if not self.asked.is_set():
+            self._asked_at = time.monotonic()
+            self.asked.set()
+        elif time.monotonic() - self._asked_at > _SAME_SIGNAL_S:
+            self._urged.set()
+
+    async def hurry(self, runner: web.AppRunner) -> None:
+        """Ends running answers when urged to."""
+        await self._urged.wait()
+        if runner.server is not None:
+            await runner.server.shutdown(timeout=0)

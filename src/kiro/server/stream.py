@@ -114,8 +114,8 @@ class ClientStream:
         transport = self._request.transport
         if transport is not None:
             deadline = time.monotonic() + _ABORT_FLUSH_S
-            while transport.get_write_buffer_size() and not transport.is_closing() and time.monotonic() < deadline:
-                await asyncio.sleep(_SLOW_CLIENT_POLL_S)
+            while transport.get_write_buffer_size() and not transport.is_closing() and time.monotonic() < deadline:  # noqa: ASYNC110  no event tells
+                await asyncio.sleep(_SLOW_CLIENT_POLL_S)  # a transport tells its buffer, not when it is empty
             transport.abort()
         return self._response
 

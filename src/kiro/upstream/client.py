@@ -18,7 +18,7 @@ import functools
 import io
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -215,7 +215,7 @@ class KiroClient:
         self._live: set[Exchange] = set()
         self._sweeper: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> "KiroClient":
+    async def __aenter__(self) -> Self:
         self._sweeper = asyncio.create_task(self._sweep())
         return self
 
@@ -275,9 +275,7 @@ class KiroClient:
         options: dict[str, Any] = {"proxy": proxy} if proxy and proxy.startswith("http") else {}
         try:
             async with asyncio.timeout(self._idle_timeout_s):
-                return await session.request(
-                    method, url, data=data, headers=headers, allow_redirects=False, **options
-                )
+                return await session.request(method, url, data=data, headers=headers, allow_redirects=False, **options)
         except TimeoutError as error:
             raise UpstreamTimeout(f"Kiro did not answer within {self._idle_timeout_s:.0f} s.") from error
         except (aiohttp.ClientError, OSError) as error:
@@ -313,7 +311,9 @@ class KiroClient:
             await asyncio.sleep(min(_SWEEP_S, self._idle_timeout_s / 2))
             silent_since = time.monotonic() - self._idle_timeout_s
             for exchange in [exchange for exchange in self._live if exchange.last_heard < silent_since]:
-                exchange.fail(UpstreamTimeout(f"Kiro fell silent for {self._idle_timeout_s:.0f} s in the middle of the answer."))
+                exchange.fail(
+                    UpstreamTimeout(f"Kiro fell silent for {self._idle_timeout_s:.0f} s in the middle of the answer.")
+                )
 
 
 async def _read_error(response: aiohttp.ClientResponse) -> bytes:

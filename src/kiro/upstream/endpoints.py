@@ -115,7 +115,7 @@ class Address(msgspec.Struct, frozen=True):
 def inference_address(access: Access, base_url: str | None) -> Address:
     """Where a conversation is sent. `base_url` is `upstream.url`, which replaces the host."""
     endpoint = ENDPOINTS[access.flavour]
-    headers = _headers(access, endpoint, endpoint.user_agent)
+    headers = _headers(access, endpoint.user_agent)
     headers["Content-Type"] = endpoint.content_type
     headers["Accept"] = "*/*"
     headers["amz-sdk-request"] = "attempt=1; max=3"
@@ -134,7 +134,7 @@ def new_call(address: Address) -> Address:
 def control_address(access: Access, base_url: str | None) -> tuple[str, dict[str, str]]:
     """Base address and headers of the small questions: models, usage, profiles."""
     endpoint = ENDPOINTS[access.flavour]
-    headers = _headers(access, endpoint, endpoint.control_user_agent)
+    headers = _headers(access, endpoint.control_user_agent)
     headers["amz-sdk-request"] = "attempt=1; max=1"
     return _base(endpoint.control_host, access.region, base_url), headers
 
@@ -142,14 +142,14 @@ def control_address(access: Access, base_url: str | None) -> tuple[str, dict[str
 def mcp_address(access: Access, base_url: str | None) -> Address:
     """Where Kiro's own tools (web search) are called."""
     endpoint = ENDPOINTS[access.flavour]
-    headers = _headers(access, endpoint, endpoint.user_agent)
+    headers = _headers(access, endpoint.user_agent)
     headers["Content-Type"] = "application/json"
     if access.profile_arn:
         headers["x-amzn-kiro-profile-arn"] = access.profile_arn
     return Address(_base(endpoint.inference_host, access.region, base_url) + "/mcp", headers)
 
 
-def _headers(access: Access, endpoint: Endpoint, agent: str) -> dict[str, str]:
+def _headers(access: Access, agent: str) -> dict[str, str]:
     user_agent = agent.replace("{machine}", access.machine_id)
     headers = {
         "Authorization": f"Bearer {access.token}",
@@ -165,7 +165,7 @@ def _headers(access: Access, endpoint: Endpoint, agent: str) -> dict[str, str]:
 
 def _call_id() -> str:
     """A random UUID. Nothing secret hangs on it, so it need not cost a system call."""
-    digits = f"{random.getrandbits(128):032x}"  # noqa: S311  see above
+    digits = f"{random.getrandbits(128):032x}"
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
 
 

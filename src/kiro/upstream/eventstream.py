@@ -30,7 +30,14 @@ _OVERHEAD: Final = 16
 _KEPT_HEADER_BLOCKS: Final = 256
 
 FrameFault = Literal[
-    "prelude_crc", "message_crc", "too_large", "too_small", "bad_header_length", "bad_header_type", "bad_header", "truncated"
+    "prelude_crc",
+    "message_crc",
+    "too_large",
+    "too_small",
+    "bad_header_length",
+    "bad_header_type",
+    "bad_header",
+    "truncated",
 ]
 
 

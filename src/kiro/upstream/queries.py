@@ -90,7 +90,9 @@ class _Money(msgspec.Struct):
     expiresAt: float | None = None
 
     def used(self) -> float:
-        return self.currentUsageWithPrecision if self.currentUsageWithPrecision is not None else self.currentUsage or 0.0
+        return (
+            self.currentUsageWithPrecision if self.currentUsageWithPrecision is not None else self.currentUsage or 0.0
+        )
 
     def limit(self) -> float | None:
         return self.usageLimitWithPrecision if self.usageLimitWithPrecision is not None else self.usageLimit
@@ -148,7 +150,16 @@ def read_usage(status: int, headers: Any, body: bytes, *, now: float) -> UsageLi
     enabled = reply.overageConfiguration is not None and reply.overageConfiguration.overageStatus == "ENABLED"
     if row is None:
         return UsageLimits(
-            None, None, None, _seconds(reply.nextDateReset), subscription.subscriptionTitle, user.email, user.userId, enabled, 0.0, None
+            None,
+            None,
+            None,
+            _seconds(reply.nextDateReset),
+            subscription.subscriptionTitle,
+            user.email,
+            user.userId,
+            enabled,
+            0.0,
+            None,
         )
     overage = _first(row.currentOveragesWithPrecision, row.currentOverages) or 0.0
     cap = _first(row.overageCapWithPrecision, row.overageCap)
@@ -210,7 +221,9 @@ def read_search(status: int, headers: Any, body: bytes) -> tuple[SearchHit, ...]
     except (msgspec.DecodeError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UpstreamBroken("Kiro's web search gave an answer that cannot be read.") from error
     return tuple(
-        SearchHit(hit.title or hit.url, hit.url, hit.snippet or "", int(hit.publishedDate) if hit.publishedDate else None)
+        SearchHit(
+            hit.title or hit.url, hit.url, hit.snippet or "", int(hit.publishedDate) if hit.publishedDate else None
+        )
         for hit in hits
         if hit.url
     )

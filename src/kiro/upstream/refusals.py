@@ -37,7 +37,6 @@ from kiro.errors import (
 )
 
 
-
 class Signal(msgspec.Struct, frozen=True):
     """A refusal as it came: `shape` is the error's name in lower case without `exception` or `error`."""
 
@@ -70,8 +69,12 @@ class Row(msgspec.Struct, frozen=True):
         return not self.texts or any(text in signal.message.lower() for text in self.texts)
 
 
-_SUSPENDED = "Sign in to Kiro in the browser to see why, or write to AWS support; `kiro accounts list` shows the account."
-_OTHER_APPLICATION = "This sign-in may not use this kind of client. `kiro accounts show` tells which API flavour the account uses."
+_SUSPENDED = (
+    "Sign in to Kiro in the browser to see why, or write to AWS support; `kiro accounts list` shows the account."
+)
+_OTHER_APPLICATION = (
+    "This sign-in may not use this kind of client. `kiro accounts show` tells which API flavour the account uses."
+)
 _QUOTA = "`kiro accounts list` shows when the credits come back."
 _MALFORMED = "Kiro did not accept the translated request. `kiro logs show` with this request's id has the details."
 
@@ -97,7 +100,11 @@ REFUSALS: Final[tuple[Row, ...]] = (
     ),
     Row(SignatureRefused, reasons=("THINKING_SIGNATURE_INVALID",)),
     Row(RequestRefused, reasons=("TOOL_USE_RESULT_MISMATCH",), hint=_MALFORMED),
-    Row(ProfileRefused, reasons=("INVALID_KMS_GRANT",), hint="The company's encryption key refuses; ask its administrator."),
+    Row(
+        ProfileRefused,
+        reasons=("INVALID_KMS_GRANT",),
+        hint="The company's encryption key refuses; ask its administrator.",
+    ),
     # Texts: what Kiro says when it declares nothing, or something too general.
     Row(
         ContextOverflow,

@@ -507,9 +507,7 @@ class ResponseReader:
             return
         self._fail_with(signal)
 
-    def _on_odd_payload(
-        self, kind: str, handler: "_Handler", payload: bytes, events: list[Event]
-    ) -> None:
+    def _on_odd_payload(self, kind: str, handler: "_Handler", payload: bytes, events: list[Event]) -> None:
         """A payload the typed decoder refuses: lone surrogates, nulls and wrong types are read leniently."""
         if not payload.strip():
             return

@@ -184,10 +184,16 @@ def finish(reason="end_turn", **more):
 def test_the_start_carries_the_estimate_and_the_end_all_four_numbers():
     found = records(rendered([Start("m", 77), TextDelta("x"), finish()]))
     assert found[0][1]["message"]["usage"] == {
-        "input_tokens": 77, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 1,
+        "input_tokens": 77,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 0,
+        "output_tokens": 1,
     }
     assert found[-2][1]["usage"] == {
-        "input_tokens": 10, "cache_creation_input_tokens": 2, "cache_read_input_tokens": 3, "output_tokens": 5,
+        "input_tokens": 10,
+        "cache_creation_input_tokens": 2,
+        "cache_read_input_tokens": 3,
+        "output_tokens": 5,
     }
 
 
@@ -243,7 +249,13 @@ def test_a_refusal_is_explained():
 
 
 def test_a_call_that_must_not_run_is_said_in_words_when_not_streaming():
-    events = [Start(), ToolCallStart("t", "write"), ToolCallDelta('{"a":'), ToolCallEnd(complete=False), finish("max_tokens")]
+    events = [
+        Start(),
+        ToolCallStart("t", "write"),
+        ToolCallDelta('{"a":'),
+        ToolCallEnd(complete=False),
+        finish("max_tokens"),
+    ]
     (block,) = json.loads(anthropic.answer(ask(), collect(events), "1"))["content"]
     assert block["type"] == "text"
     assert '{"a":' in block["text"]
@@ -289,7 +301,12 @@ class TestErrors:
 @pytest.mark.parametrize(
     ("error", "status", "kind", "message"),
     [
-        (errors.ContextOverflow(210_000, 200_000), 400, "invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum"),
+        (
+            errors.ContextOverflow(210_000, 200_000),
+            400,
+            "invalid_request_error",
+            "prompt is too long: 210000 tokens > 200000 maximum",
+        ),
         (errors.UnknownModel("no-such"), 404, "not_found_error", "model: no-such"),
         (errors.ModelOverloaded("Busy."), 529, "overloaded_error", "Busy."),
         (errors.RateLimited("Slow.", retry_after_s=3.2), 429, "rate_limit_error", "Slow."),
@@ -316,7 +333,9 @@ def test_a_futile_retry_is_forbidden():
 
 def test_an_error_code_travels_in_the_details():
     error = errors.InvalidRequest("No threads.", code="thread_unsupported_request")
-    assert json.loads(anthropic.error(error, "r").body)["error"]["details"] == {"error_code": "thread_unsupported_request"}
+    assert json.loads(anthropic.error(error, "r").body)["error"]["details"] == {
+        "error_code": "thread_unsupported_request"
+    }
 
 
 def test_model_lists():
