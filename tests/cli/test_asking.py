@@ -39,8 +39,9 @@ def test_an_account_that_is_none_is_told_before_anything_is_asked(signed_in, ups
 def test_a_model_that_is_none_is_told_with_the_nearest(signed_in):
     signed_in.ok("models")
     status, _, err = signed_in.call("ask", "hi", "-m", "claude-sonet-4.5-b")
-    assert status == 1
-    assert "claude-sonnet-4.5" in err
+    assert status == 2
+    assert "No account offers a model 'claude-sonet-4.5-b'." in err
+    assert "Did you mean claude-sonnet-4.5" in err
 
 
 def test_each_question_is_a_row_of_the_log(signed_in):

@@ -160,6 +160,15 @@ def test_colours_are_for_terminals_and_no_color_is_respected(kiro):
     assert "\x1b[" not in plain.seen
 
 
+def test_thinking_is_dimmed_and_beside_the_answer(signed_in):
+    terminal = Terminal(signed_in.env, "ask", "hi", "-m", "claude-opus-4.8-thinking")
+    assert terminal.status() == 0
+    assert "\x1b[2m" in terminal.seen
+    piped = signed_in.run("ask", "hi", "-m", "claude-opus-4.8-thinking")
+    assert piped.stderr == ""
+    assert "\x1b" not in piped.stdout
+
+
 def test_an_error_is_red_on_a_terminal_only(kiro):
     terminal = Terminal(kiro.env, "frob")
     assert terminal.status() == 2

@@ -25,6 +25,7 @@ from kiro.emulator.faults import (
     Slow,
 )
 from support.proxy import running_proxy
+from support.sse import records, text_of
 
 LONG = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
 
@@ -35,23 +36,6 @@ def ask(text="hi", **more):
 
 def said(answer=LONG):
     return ask(f"Test.\nEMULATE: text={answer}\nEMULATE: end")
-
-
-def records(data: bytes):
-    found = []
-    for block in data.decode().split("\n\n"):
-        if block.startswith("event: "):
-            name, body = block.split("\n")
-            found.append((name[7:], json.loads(body[6:])))
-    return found
-
-
-def text_of(found):
-    return "".join(
-        document["delta"]["text"]
-        for name, document in found
-        if name == "content_block_delta" and document["delta"]["type"] == "text_delta"
-    )
 
 
 async def read_stream(proxy, document):

@@ -11,7 +11,7 @@ from typing import Final, Self
 import msgspec
 
 from kiro.errors import KiroError
-from kiro.relay.relay import Answering
+from kiro.relay.answers import Underway
 from kiro.storage.request_log import Attempt as AttemptRow
 from kiro.storage.request_log import RequestRow
 
@@ -42,7 +42,7 @@ class Record:
         self.client_key: str | None = None
         self.model: str | None = None
         self.stream = False
-        self.answering: Answering | None = None
+        self.answering: Underway | None = None
         self._started_at = time.time()
         self._clock = time.perf_counter()
 
@@ -66,7 +66,7 @@ class Record:
         )
         return row if answering is None else self._with_answer(row, answering)
 
-    def _with_answer(self, row: RequestRow, answering: Answering) -> RequestRow:
+    def _with_answer(self, row: RequestRow, answering: Underway) -> RequestRow:
         usage = answering.usage()
         first = answering.first_event_at
         return msgspec.structs.replace(

@@ -24,6 +24,7 @@ from kiro.conversation.events import (
     Event,
     Finish,
     SearchCall,
+    SearchHit,
     Start,
     TextDelta,
     ThinkingDelta,
@@ -38,6 +39,7 @@ from kiro.errors import (
     KiroError,
     NetworkFailed,
     StreamCut,
+    TokenRejected,
     UpstreamBroken,
     UpstreamError,
     UpstreamTimeout,
@@ -46,7 +48,7 @@ from kiro.relay.limits import Limits
 from kiro.relay.models import ModelShelf
 from kiro.relay.retry import GiveUp, NextAccount, RefreshAndRepeat, Repeat, RepeatWithout, Tries, decide, new_jitter
 from kiro.storage.settings import Settings
-from kiro.upstream import media
+from kiro.upstream import media, queries
 from kiro.upstream.catalogue import Model, Resolved
 from kiro.upstream.client import Exchange, KiroClient
 from kiro.upstream.endpoints import ENDPOINTS, Access, Address, inference_address, new_call
@@ -140,6 +142,21 @@ class Relay:
         seen = min(max(usage.prompt / estimate, 0.3), 3.0)
         known = self._calibration.get(model.id)
         self._calibration[model.id] = seen if known is None else known + _CALIBRATION_STEP * (seen - known)
+
+    async def search(self, query: str, *, only: str | None = None) -> tuple[SearchHit, ...]:
+        """A web search by Kiro's own tool, billed to the account whose turn it is. Raises KiroError."""
+        account = self.choose(only=only)
+        access = await self.keeper.access(account.id)
+        for last_try in (False, True):
+            ask = queries.search_ask(access, self.settings().upstream.url, query)
+            status, headers, body = await self.client.fetch(ask.method, ask.url, ask.headers, ask.body)
+            try:
+                return queries.read_search(status, headers, body)
+            except TokenRejected:
+                if last_try:
+                    raise
+                access = await self.keeper.refresh_now(account.id, access.token)
+        raise AssertionError("the second try returns or raises")
 
     async def count(self, conversation: Conversation) -> int:
         """Tokens of the prompt this conversation would make, estimated."""

@@ -15,8 +15,8 @@ from kiro.conversation.collect import Collector
 from kiro.conversation.events import Event, Start
 from kiro.errors import BadClientKey, KiroError
 from kiro.protocols.base import Ask, ErrorReply, Protocol
+from kiro.relay.answers import Underway, answer
 from kiro.relay.recorder import Record
-from kiro.relay.relay import Answering
 from kiro.runtime import Runtime
 from kiro.server import guards
 from kiro.server.stream import ClientStream
@@ -108,7 +108,7 @@ def conversing(protocol: Protocol, *, exact_usage: bool = False) -> Handler:
         ask = protocol.parse(body, visit.request.headers)
         visit.record.model = ask.conversation.model
         visit.record.stream = ask.stream
-        answering = visit.runtime.relay.answer(ask.conversation, only=visit.pinned_account)
+        answering = answer(visit.runtime.relay, ask.conversation, only=visit.pinned_account)
         visit.record.answering = answering
         exchange = _Exchange(visit, protocol, ask, answering)
         try:
@@ -124,7 +124,7 @@ def conversing(protocol: Protocol, *, exact_usage: bool = False) -> Handler:
 class _Exchange:
     """One ask and its answer on one connection."""
 
-    def __init__(self, visit: Visit, protocol: Protocol, ask: Ask, answering: Answering) -> None:
+    def __init__(self, visit: Visit, protocol: Protocol, ask: Ask, answering: Underway) -> None:
         settings = visit.runtime.settings.relay
         self._visit = visit
         self._protocol = protocol

@@ -30,7 +30,11 @@ async def serve(
 ) -> None:
     """Serves until `stop` is set or a signal comes. `on_ready` gets the base URL. Raises PortTaken, UsageError."""
     runner = web.AppRunner(
-        make_app(runtime), access_log=None, handler_cancellation=True, shutdown_timeout=_GRACE_S, keepalive_timeout=75
+        make_app(runtime),
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=_GRACE_S / 2,
+        keepalive_timeout=75,
     )
     await runner.setup()
     stopping = _Stopping(stop or asyncio.Event())
@@ -46,9 +50,19 @@ async def serve(
         await stopping.asked.wait()
         await site.stop()
     finally:
-        hurry = asyncio.create_task(stopping.hurry(runner))
+        await _clean_up(runner, stopping.urged)
+
+
+async def _clean_up(runner: web.AppRunner, urged: asyncio.Event) -> None:
+    """Waits for running answers, in aiohttp's two steps of `shutdown_timeout` each, until urged not to."""
+    orderly, hurry = asyncio.ensure_future(runner.cleanup()), asyncio.ensure_future(urged.wait())
+    await asyncio.wait({orderly, hurry}, return_when=asyncio.FIRST_COMPLETED)
+    hurry.cancel()
+    if not orderly.done():
+        orderly.cancel()
+        if runner.server is not None:
+            await runner.server.shutdown(timeout=0.05)  # 0 would mean without end
         await runner.cleanup()
-        hurry.cancel()
 
 
 def _calm_collector() -> None:
@@ -78,7 +92,7 @@ class _Stopping:
 
     def __init__(self, asked: asyncio.Event) -> None:
         self.asked = asked
-        self._urged = asyncio.Event()
+        self.urged = asyncio.Event()
         self._asked_at = 0.0
 
     def on_signals(self) -> None:
@@ -94,10 +108,4 @@ class _Stopping:
             self._asked_at = time.monotonic()
             self.asked.set()
         elif time.monotonic() - self._asked_at > _SAME_SIGNAL_S:
-            self._urged.set()
-
-    async def hurry(self, runner: web.AppRunner) -> None:
-        """Ends running answers when urged to."""
-        await self._urged.wait()
-        if runner.server is not None:
-            await runner.server.shutdown(timeout=0)
+            self.urged.set()

@@ -1,0 +1,209 @@
+"""`kiro accounts import`: whatever file of sign-ins somebody has; what was found is shown before it is taken."""
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+import typer
+
+from kiro.cli import account_words, prompt, render
+from kiro.cli.opening import ago, opened_home, plural, run_async
+from kiro.errors import KiroError, UsageError
+
+if TYPE_CHECKING:
+    from kiro.auth.formats import ImportReport
+    from kiro.auth.records import ImportedAccount
+    from kiro.runtime import Home
+
+_MAX_BYTES = 256 * 1024 * 1024
+"""A Kiro CLI database holds conversations, too, and may be large."""
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """One account that was imported. `checked` is None when Kiro was not asked, else what it said."""
+
+    index: int
+    result: Literal["added", "updated"]
+    id: str
+    name: str
+    kind: str
+    checked: str | None = None
+
+
+class Said(msgspec.Struct, frozen=True):
+    """A code and its words."""
+
+    code: str
+    message: str
+
+
+class RefusedEntry(msgspec.Struct, frozen=True):
+    index: int
+    code: str
+    message: str
+
+
+class ImportJson(msgspec.Struct, frozen=True):
+    """What `--json` prints. `index` counts the entries of the input from 0."""
+
+    format: str
+    accounts: list[Taken]
+    refused: list[RefusedEntry]
+    warnings: list[Said]
+
+
+def import_(
+    file: str = typer.Argument(..., metavar="FILE", help="File with sign-ins, or - for stdin."),
+    *,
+    name: str = typer.Option(None, "--name", help="Name of the account, when there is one in the file."),
+    follow: bool = typer.Option(
+        False, "--follow", help="Leave the refreshing to the program that owns FILE; read it anew each time."
+    ),
+    check: bool = typer.Option(False, "--check", help="Ask Kiro whether the imported accounts work."),
+    yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON; asks nothing."),
+) -> None:
+    """Take over sign-ins from a file of another program, whatever its format.
+
+    Token files of the Kiro IDE, databases of the Kiro CLI, exports of other proxies, API keys line by line.
+    Files that belong to it (client registrations) are found beside it. Nothing goes over the network without --check.
+    Example: `kiro accounts import ~/.aws/sso/cache/kiro-auth-token.json --follow`.
+    """
+    source = None if file == "-" else Path(file).expanduser().absolute()
+    if follow and source is None:
+        raise UsageError("Stdin cannot be followed.", hint="Name the file, or leave --follow out.")
+    with opened_home() as home:
+        report = _read(source, home.loaded.settings.auth.external_hosts)
+        _refuse_whole(report, source)
+        if name is not None and len(report.accounts) != 1:
+            raise UsageError(
+                f"--name fits one account, and there are {len(report.accounts)}.",
+                hint="`kiro accounts rename` names them later.",
+            )
+        if not as_json:
+            _preview(report)
+            if not yes and report.accounts and source is not None:
+                prompt.confirm(f"Import {plural(len(report.accounts), 'account')}?", default=True)
+        taken = [_take(home, one, name, source if follow else None) for one in report.accounts]
+        if check:
+            taken = run_async(check_online(home, taken))
+    _tell(report, taken, as_json=as_json)
+    if not follow and source is not None and not as_json:
+        _warn_about_sharing(source)
+    if not taken:
+        raise KiroError("No account was imported.")
+    if any(one.checked not in (None, "works") for one in taken):
+        raise KiroError("Not every imported account works.", hint="`kiro accounts list` shows their states.")
+
+
+def _read(source: Path | None, extra_hosts: tuple[str, ...]) -> "ImportReport":
+    from kiro.auth.formats import read_import
+
+    data = sys.stdin.buffer.read(_MAX_BYTES) if source is None else _bytes(source)
+    siblings = (lambda _: None) if source is None else _beside(source)
+    name = "-" if source is None else source.name
+    return read_import(data, name=name, siblings=siblings, now=datetime.now(UTC), extra_hosts=extra_hosts)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder.", hint="Name the file in it.")
+        if path.stat().st_size > _MAX_BYTES:
+            raise UsageError(f"{path} is too large to be a file of sign-ins.")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UsageError(f"There is no file {path}.") from None
+    except OSError as error:
+        raise KiroError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _beside(path: Path) -> Callable[[str], bytes | None]:
+    def read(name: str) -> bytes | None:
+        sibling = path.with_name(name)
+        return _bytes(sibling) if sibling.is_file() else None
+
+    return read
+
+
+def _refuse_whole(report: "ImportReport", source: Path | None) -> None:
+    from kiro.auth.codes import MEANINGS
+
+    if report.file_errors:
+        what = " ".join(MEANINGS[code] for code in report.file_errors)
+        where = f" ({report.position})" if report.position else ""
+        raise KiroError(f"{source or 'The input'} cannot be imported{where}.", hint=what)
+
+
+def _preview(report: "ImportReport") -> None:
+    """What was found, without secrets."""
+    from kiro.auth.credentials import expiry, kind_of
+
+    columns = ("ENTRY", "KIND", "NAME", "EMAIL", "REGION", "TOKEN ENDS")
+    rows = []
+    for one in report.accounts:
+        kind, ends = kind_of(one.credentials), expiry(one.credentials)
+        words = account_words.kind_words(kind, one.provider)
+        rows.append((str(one.index + 1), words, one.name or "", one.email or "", one.api_region or "", ago(ends)))
+    render.note(f"Format: {report.format}. {plural(len(report.accounts), 'account')} found.")
+    if rows:
+        render.note(render.plain_table(columns, rows), end="")
+
+
+def _take(home: "Home", imported: "ImportedAccount", name: str | None, followed: Path | None) -> Taken:
+    if followed is None:
+        added = home.accounts.add(imported, name=name)
+    else:
+        added = home.accounts.add(imported, name=name, mode="follow", source=str(followed))
+    account = added.account
+    return Taken(imported.index, "updated" if added.merged else "added", account.id, account.name, account.kind)
+
+
+async def check_online(home: "Home", taken: list[Taken]) -> list[Taken]:
+    from kiro.cli.accounts import remember_usage
+    from kiro.runtime import open_runtime
+
+    checked: list[Taken] = []
+    async with open_runtime(home, background=False) as runtime:
+        for one in taken:
+            try:
+                remember_usage(home, one.id, await runtime.usage(one.id))
+            except KiroError as error:
+                said = error.full_text()
+            else:
+                said = "works"
+            checked.append(msgspec.structs.replace(one, checked=said))
+    return checked
+
+
+def _tell(report: "ImportReport", taken: list[Taken], *, as_json: bool) -> None:
+    from kiro.auth.codes import MEANINGS
+
+    if as_json:
+        refused = [RefusedEntry(one.index, one.code, MEANINGS[one.code]) for one in report.rejected]
+        warnings = [Said(code, MEANINGS[code]) for code in sorted(report.warnings)]
+        render.json_answer(ImportJson(report.format, taken, refused, warnings))
+        return
+    rows: list[tuple[str, str, str, str]] = [
+        (str(one.index + 1), one.result, one.name, one.checked or "") for one in taken
+    ]
+    rows += [
+        (str(one.index + 1), "refused", "", f"Entry {one.index + 1} {MEANINGS[one.code]}.") for one in report.rejected
+    ]
+    if rows:
+        render.table(("ENTRY", "RESULT", "NAME", ""), sorted(rows, key=lambda row: int(row[0])))
+    for code in sorted(report.warnings):
+        render.note(f"note: {MEANINGS[code]}")
+
+
+def _warn_about_sharing(source: Path) -> None:
+    """A refresh token that rotates has one owner: whoever refreshes first signs the other out."""
+    parts = {part.lower() for part in source.parts}
+    if {"sso", "cache"} <= parts or source.suffix in (".sqlite3", ".db") or "kiro-cli" in parts:
+        render.warning(
+            "This file belongs to another program, which will lose its sign-in when kiro refreshes it."
+            " With --follow the other program goes on refreshing."
+        )

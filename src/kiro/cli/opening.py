@@ -1,0 +1,84 @@
+"""What the commands share: the home of this person, a runtime for one question, and words for times and numbers."""
+
+import sys
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from kiro.cli import prompt
+from kiro.runtime import Home
+
+T = TypeVar("T")
+
+
+@contextmanager
+def opened_home(flags: Mapping[str, Any] | None = None, *, may_ask: bool = True) -> Iterator[Home]:
+    """The home, closed again at the end. A passphrase is asked for only where somebody can answer."""
+    home = Home(flags=flags, ask_passphrase=prompt.passphrase if may_ask and prompt.can_ask() else None)
+    try:
+        yield home
+    finally:
+        home.close()
+
+
+def run_async(work: Coroutine[Any, Any, T], *, fast: bool = False) -> T:
+    """Run to the end. `fast` takes uvloop where it exists, which pays only for what runs long."""
+    import asyncio
+
+    with asyncio.Runner(loop_factory=_fast_loop() if fast else None) as runner:
+        return runner.run(work)
+
+
+def _fast_loop() -> Callable[[], Any] | None:
+    if sys.platform == "win32":
+        return None
+    try:
+        import uvloop
+    except ImportError:  # a Python that uvloop has no build for
+        return None
+    return uvloop.new_event_loop
+
+
+def ignore_signals() -> None:
+    """The work is done and only tidying is left: another Ctrl-C, or one delivered twice, changes nothing any more."""
+    import asyncio
+    import signal
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError):  # Windows: its loop has no signal handlers
+            loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
+
+
+def server_url(home: Home) -> str:
+    """Where the configured server answers, seen from this computer."""
+    server = home.loaded.settings.server
+    host = "127.0.0.1" if server.host in ("0.0.0.0", "::", "") else server.host  # noqa: S104  # compared, not bound
+    return f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
+
+
+def ago(when: datetime | None) -> str:
+    """`in 3 h`, `5 min ago`; empty when the time is not known."""
+    if when is None:
+        return ""
+    seconds = (when - datetime.now(UTC)).total_seconds()
+    size = span(abs(seconds))
+    return f"in {size}" if seconds > 0 else f"{size} ago"
+
+
+def span(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def local(seconds: float) -> str:
+    """Seconds since 1970 as local date and time."""
+    return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"

@@ -1,0 +1,50 @@
+"""Questions to a person, asked only where a person can answer: stdin and stderr are a terminal."""
+
+import sys
+
+from kiro.cli import render
+from kiro.errors import Cancelled
+
+
+def can_ask() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def confirm(question: str, *, default: bool) -> None:
+    """Raises Cancelled when the person says no. Where nobody can answer, the command itself counts as the answer."""
+    if not can_ask():
+        return
+    render.note(f"{question} [{'Y/n' if default else 'y/N'}] ", end="")
+    said = sys.stdin.readline()
+    if not said:
+        raise Cancelled("Nothing was changed.")
+    word = said.strip().lower()
+    if not (default if not word else word in ("y", "yes")):
+        raise Cancelled("Nothing was changed.")
+
+
+def hidden(question: str) -> str:
+    """A text that does not show while it is typed."""
+    import getpass
+
+    return getpass.getpass(question, stream=sys.stderr)
+
+
+def secret(question: str) -> str:
+    """A secret from the person, or the first line of stdin where that is no terminal."""
+    return hidden(question).strip() if sys.stdin.isatty() else sys.stdin.readline().strip()
+
+
+def passphrase(new: bool) -> str | None:
+    """Asks for the passphrase of the stored sign-ins; for a new one twice, where an empty one means none."""
+    if not new:
+        return hidden("Passphrase of the stored sign-ins: ")
+    render.note("This computer offers no keyring, so something else has to keep the key of your sign-ins.")
+    render.note(
+        "With a passphrase you are asked at every start. Without one a key file is made that only you can read."
+    )
+    while True:
+        first = hidden("New passphrase (empty: use a key file): ")
+        if not first or hidden("The same again: ") == first:
+            return first or None
+        render.note("The two differ. Once more.")

@@ -1,0 +1,68 @@
+"""`kiro status`: the server and the accounts at a glance."""
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import typer
+
+from kiro import __version__
+from kiro.cli import account_words, healthz, render
+from kiro.cli.opening import opened_home, server_url
+from kiro.cli.table import new_app
+
+if TYPE_CHECKING:
+    from kiro.runtime import Home
+
+app = new_app()
+
+
+class ServerJson(msgspec.Struct, frozen=True):
+    url: str
+    up: bool
+
+
+class StatusJson(msgspec.Struct, frozen=True):
+    """What `--json` prints. `key_source` is who keeps the key of the stored sign-ins."""
+
+    version: str
+    server: ServerJson
+    key_source: str | None
+    accounts: list[account_words.AccountJson]
+
+
+@app.command()
+def status(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
+    """Is the server up, and how do the accounts fare?
+
+    Asks the running server, never Kiro.
+    Example: `kiro status --json`.
+    """
+    with opened_home(may_ask=False) as home:
+        url = server_url(home)
+        accounts = home.accounts.list()
+        source = key_source(home)
+    up = healthz.is_up(url)
+    if as_json:
+        told = [account_words.as_json(account) for account in accounts]
+        render.json_answer(StatusJson(__version__, ServerJson(url, up), source, told))
+        return
+    ready = sum(account.enabled and account.state == "active" for account in accounts)
+    render.fields(
+        [
+            ("version", __version__),
+            ("server", f"up at {url}" if up else f"down; `kiro serve` starts it at {url}"),
+            ("accounts", f"{len(accounts)}, of these ready: {ready}"),
+            ("key kept by", source or "nobody yet; nothing is stored"),
+        ]
+    )
+    if accounts:
+        render.answer("")
+        render.table(account_words.COLUMNS, [account_words.row(account) for account in accounts])
+
+
+def key_source(home: "Home") -> str | None:
+    """Who keeps the key of the vault, in words; None while there is no vault."""
+    from kiro.storage.secrets import describe
+
+    keeper = home.vault.keeper
+    return None if keeper is None else describe(keeper)

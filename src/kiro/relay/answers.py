@@ -1,0 +1,116 @@
+"""Which kind of answer a conversation needs: straight through, verified, or with searches in between."""
+
+import time
+from typing import Protocol
+
+from kiro.accounts.account import Account
+from kiro.conversation.counting import estimate_conversation
+from kiro.conversation.events import Event, Finish, SearchHit, Usage
+from kiro.conversation.messages import AnyTool, Conversation
+from kiro.relay.relay import Answering, Attempt, Relay, Sink
+from kiro.relay.rounds import RoundsAnswer
+from kiro.relay.search import SearchPlan, searched, side_query, with_function
+from kiro.relay.verify import ForcedToolPlan, JsonPlan
+
+
+class Underway(Protocol):
+    """An answer under way, of whichever kind: `begin`, then `deliver` unless `finish` is there; `close` in any case."""
+
+    @property
+    def finish(self) -> Finish | None: ...
+
+    @property
+    def attempts(self) -> list[Attempt]: ...
+
+    @property
+    def notes(self) -> list[str]: ...
+
+    @property
+    def account(self) -> Account | None: ...
+
+    @property
+    def used_model(self) -> str | None: ...
+
+    @property
+    def first_event_at(self) -> float | None: ...
+
+    async def begin(self) -> list[Event]: ...
+
+    async def deliver(self, sink: Sink) -> None: ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def usage(self) -> Usage: ...
+
+
+def answer(relay: Relay, conversation: Conversation, *, only: str | None = None) -> Underway:
+    """An answer to this conversation. `only` pins an account by name or id."""
+
+    def open_round(asked: Conversation) -> Answering:
+        return relay.answer(asked, only=only)
+
+    async def search(query: str) -> tuple[SearchHit, ...]:
+        return await relay.search(query, only=only)
+
+    wish, choice = conversation.web_search, conversation.tool_choice
+    if wish is not None:
+        query = side_query(conversation)
+        if query is not None:
+            return SearchedAnswer(relay, conversation, query, only)
+        asked = with_function(conversation)
+        return RoundsAnswer(open_round, asked, SearchPlan(asked, wish, search))
+    if conversation.output_format is not None:
+        return RoundsAnswer(open_round, conversation, JsonPlan(conversation, conversation.output_format))
+    if isinstance(choice, AnyTool) and conversation.tools:
+        return RoundsAnswer(open_round, conversation, ForcedToolPlan(conversation, choice))
+    return open_round(conversation)
+
+
+class SearchedAnswer:
+    """An answer that is only a web search: no model is asked."""
+
+    def __init__(self, relay: Relay, conversation: Conversation, query: str, only: str | None) -> None:
+        self._relay = relay
+        self._conversation = conversation
+        self._query = query
+        self._only = only
+        self.finish: Finish | None = None
+        self.attempts: list[Attempt] = []
+        self.notes: list[str] = ["answered by a web search, without a model"]
+        self.account: Account | None = None
+        self.used_model: str | None = None
+        self.first_event_at: float | None = None
+
+    async def begin(self) -> list[Event]:
+        wish = self._conversation.web_search
+        assert wish is not None  # noqa: S101  it is why this class was chosen
+        self.account = self._relay.choose(only=self._only)
+
+        async def search(query: str) -> tuple[SearchHit, ...]:
+            return await self._relay.search(query, only=self._only)
+
+        tokens = estimate_conversation(self._conversation)
+        events = await searched(self._query, wish, search, input_tokens=tokens)
+        self.first_event_at = time.perf_counter()
+        if isinstance(events[-1], Finish):
+            self.finish = events[-1]
+        return events
+
+    async def deliver(self, sink: Sink) -> None:
+        """Everything came with `begin`."""
+
+    def pause(self) -> None:
+        """Nothing flows."""
+
+    def resume(self) -> None:
+        """Nothing flows."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def usage(self) -> Usage:
+        return self.finish.usage if self.finish is not None else Usage()
