@@ -10,8 +10,6 @@ What makes this more than a table of frame types:
   belongs after it waits until it closes.
 * A call without arguments may never get its stop frame, so a call closes at its stop, or when text
   or the end of the body comes and its arguments are whole.
-* Kiro's stop reason is unreliable for tools (END_TURN after a third of all tool turns) and reliable
-  for refusals and limits; `_stop_reason` is the order of trust.
 * There is no end marker. A body without any tail frame was cut: `tail_seen` tells.
 
 The text of a text event is the hot path: one dictionary lookup, one typed decode, one event.
@@ -23,13 +21,11 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from kiro.conversation.counting import tokens_of
 from kiro.conversation.events import (
     Event,
     Finish,
     RedactedThinkingBlock,
     Start,
-    StopReason,
     TextDelta,
     ThinkingDelta,
     ThinkingEnd,
@@ -41,134 +37,14 @@ from kiro.conversation.events import (
 from kiro.errors import EmptyAnswer, KiroError, StreamCut, UpstreamBroken
 from kiro.reading import well_formed, well_formed_text
 from kiro.upstream import refusals
+from kiro.upstream.calls import Call
 from kiro.upstream.eventstream import Decoder, Frame, FrameError
+from kiro.upstream.payloads import ToolPayload, decode_ids, decode_state, decode_text, decode_thinking, decode_tool
 from kiro.upstream.tags import Piece, TagParser
+from kiro.upstream.tail import Tail
 from kiro.upstream.thinking import wrap
 
-_STOP_REASONS: Final[dict[str, StopReason]] = {
-    "END_TURN": "end_turn",
-    "TOOL_USE": "tool_use",
-    "MAX_TOKENS": "max_tokens",
-    "LENGTH": "max_tokens",
-    "STOP_SEQUENCE": "stop_sequence",
-    "CONTENT_FILTERED": "refusal",
-    "GUARDRAIL": "refusal",
-    "PAUSE_TURN": "pause_turn",
-    "MODEL_CONTEXT_WINDOW_EXCEEDED": "model_context_window_exceeded",
-}
-_FULL_PERCENTAGE: Final = 80.0
-"""From here on Kiro's percentage is a floor for our estimate; below, its rounding is worse than our error."""
-
-
-class _TextPayload(msgspec.Struct, gc=False):
-    content: str = ""
-    modelId: str | None = None
-    modelTag: str | None = None
-
-
-class _ThinkingPayload(msgspec.Struct, gc=False):
-    text: str = ""
-    signature: str = ""
-    redactedContent: str = ""
-
-
-class _ToolPayload(msgspec.Struct, gc=False):
-    toolUseId: str = ""
-    name: str = ""
-    input: str | dict[str, Any] | None = None
-    stop: bool = False
-
-
-class _TokenUsage(msgspec.Struct):
-    uncachedInputTokens: int | None = None
-    cacheReadInputTokens: int | None = None
-    cacheWriteInputTokens: int | None = None
-    outputTokens: int | None = None
-    contextUsagePercentage: float | None = None
-
-
-class _Refusal(msgspec.Struct):
-    category: str | None = None
-    explanation: str | None = None
-
-
-class _StopDetails(msgspec.Struct):
-    refusal: _Refusal | None = None
-
-
-class _MetadataPayload(msgspec.Struct):
-    tokenUsage: _TokenUsage | None = None
-    stopReason: str | None = None
-    stopDetails: _StopDetails | None = None
-
-
-class _ContextPayload(msgspec.Struct):
-    contextUsagePercentage: float | None = None
-
-
-class _MeteringPayload(msgspec.Struct):
-    usage: float | None = None
-
-
-class _IdsPayload(msgspec.Struct):
-    conversationId: str | None = None
-
-
-class _StatePayload(msgspec.Struct):
-    reason: str | None = None
-    message: str | None = None
-
-
-_decode_text = msgspec.json.Decoder(_TextPayload).decode
-_decode_thinking = msgspec.json.Decoder(_ThinkingPayload).decode
-_decode_tool = msgspec.json.Decoder(_ToolPayload).decode
-_decode_metadata = msgspec.json.Decoder(_MetadataPayload).decode
-_decode_context = msgspec.json.Decoder(_ContextPayload).decode
-_decode_metering = msgspec.json.Decoder(_MeteringPayload).decode
-_decode_ids = msgspec.json.Decoder(_IdsPayload).decode
-_decode_state = msgspec.json.Decoder(_StatePayload).decode
-_decode_any = msgspec.json.decode
-
-
 _Kind = Literal["text", "thinking", "signature", "redacted"]
-
-
-class _Call:
-    """A tool call being received.
-
-    `held` is a lone `{}` that more input may still make void, `half` the first half of a character.
-    """
-
-    __slots__ = ("fragments", "half", "held", "id", "name", "snapshot", "stopped", "unwrap")
-
-    def __init__(self, call_id: str, name: str, *, unwrap: bool) -> None:
-        self.id = call_id
-        self.name = name
-        self.unwrap = unwrap
-        self.fragments: list[str] = []
-        self.held = ""
-        self.half = ""
-        self.snapshot: str | None = None
-        self.stopped = False
-
-    def text(self) -> str:
-        """The arguments' JSON text so far; `{}` when Kiro sent none."""
-        joined = "".join(self.fragments) + self.held if self.snapshot is None else self.snapshot
-        return joined if joined.strip() else "{}"
-
-    def is_object(self) -> bool:
-        try:
-            return isinstance(_decode_any(self.text()), dict)
-        except (msgspec.DecodeError, UnicodeEncodeError):
-            return _is_object_with_surrogates(self.text())
-
-
-def _is_object_with_surrogates(text: str) -> bool:
-    """msgspec refuses lone surrogate escapes, which are legal JSON text; the standard library does not."""
-    try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
-        return False
 
 
 class ResponseReader:
@@ -201,31 +77,31 @@ class ResponseReader:
         self.failure: KiroError | None = None
         self.model: str | None = None
         self.model_tag: str | None = None
-        self.tail_seen = False
         self.empty = True
         """Nothing a client could show has come."""
         self.side_events: list[tuple[str, bytes]] = []
         """Events that dialects have no place for (references, links, citations, unknown types), for the log."""
 
+        self._tail = Tail()
         self._started = False
         self._finished = False
         self._thinking_open = False
         self._held_surrogate = ""
-        self._open: _Call | None = None
-        self._calls: dict[str, _Call] = {}
-        self._later: list[_Call | tuple[_Kind, str]] = []
+        self._open: Call | None = None
+        self._calls: dict[str, Call] = {}
+        self._later: list[Call | tuple[_Kind, str]] = []
         self._call_done = False
         self._call_cut = False
 
-        self._tokens: _TokenUsage | None = None
-        self._credits: float | None = None
-        self._percentage: float | None = None
-        self._reported: str | None = None
-        self._refusal: str | None = None
         self._limit_reached = False
         self._plain_chars = 0
         self._wide_chars = 0
         self._thinking_chars = 0
+
+    @property
+    def tail_seen(self) -> bool:
+        """Kiro told something about the answer's end; without it the body was cut."""
+        return self._tail.seen
 
     @property
     def call_open(self) -> bool:
@@ -290,7 +166,7 @@ class ResponseReader:
     # -- text
 
     def _on_text(self, payload: bytes, events: list[Event]) -> None:
-        said = _decode_text(payload)
+        said = decode_text(payload)
         content = said.content
         if self.model is None and said.modelId is not None:
             self.model = said.modelId
@@ -358,7 +234,7 @@ class ResponseReader:
     # -- thinking
 
     def _on_thinking(self, payload: bytes, events: list[Event]) -> None:
-        thought = _decode_thinking(payload)
+        thought = decode_thinking(payload)
         if thought.text:
             self._give_or_wait("thinking", thought.text, events)
         if thought.signature:
@@ -379,13 +255,13 @@ class ResponseReader:
     # -- tool calls
 
     def _on_tool(self, payload: bytes, events: list[Event]) -> None:
-        self._take_tool(_decode_tool(payload), events)
+        self._take_tool(decode_tool(payload), events)
 
-    def _take_tool(self, said: _ToolPayload, events: list[Event]) -> None:
+    def _take_tool(self, said: ToolPayload, events: list[Event]) -> None:
         call = self._calls.get(said.toolUseId)
         if call is None:
             name = self._rename(said.name)
-            call = self._calls[said.toolUseId] = _Call(said.toolUseId, name, unwrap=name in self._unwrap)
+            call = self._calls[said.toolUseId] = Call(said.toolUseId, name, unwrap=name in self._unwrap)
             if self._open is None:
                 self._start_call(call, events)
             else:
@@ -402,7 +278,7 @@ class ResponseReader:
             if call is self._open:
                 self._close_call(events)
 
-    def _start_call(self, call: _Call, events: list[Event]) -> None:
+    def _start_call(self, call: Call, events: list[Event]) -> None:
         self._end_thinking(events)
         if self._tags is not None:
             self._give_tagged(self._tags.close(), events)
@@ -413,7 +289,7 @@ class ResponseReader:
         if not call.unwrap:
             events.extend(ToolCallDelta(fragment) for fragment in call.fragments)
 
-    def _add_input(self, call: _Call, piece: str, events: list[Event]) -> None:
+    def _add_input(self, call: Call, piece: str, events: list[Event]) -> None:
         self._plain_chars += len(piece)
         if piece == "{}" and not call.fragments:
             call.held = piece
@@ -431,7 +307,7 @@ class ResponseReader:
         assert call is not None  # noqa: S101  callers test it; this is for the type checker
         whole = not cut and call.is_object()
         if call.unwrap and whole:
-            events.append(ToolCallDelta(_unwrapped(call.text())))
+            events.append(ToolCallDelta(call.unwrapped()))
         elif not cut and (call.snapshot is not None or not call.fragments):
             events.append(ToolCallDelta(call.text()))
         events.append(ToolCallEnd(whole))
@@ -441,7 +317,7 @@ class ResponseReader:
         waiting, self._later = self._later, []
         while waiting and self._open is None:
             item = waiting.pop(0)
-            if isinstance(item, _Call):
+            if isinstance(item, Call):
                 self._start_call(item, events)
                 if item.stopped:
                     self._later = waiting
@@ -454,33 +330,17 @@ class ResponseReader:
     # -- the tail
 
     def _on_metadata(self, payload: bytes, events: list[Event]) -> None:
-        said = _decode_metadata(payload)
-        self.tail_seen = True
-        if said.tokenUsage is not None:
-            self._tokens = said.tokenUsage
-            if said.tokenUsage.contextUsagePercentage is not None:
-                self._percentage = said.tokenUsage.contextUsagePercentage
-        if said.stopReason:
-            self._reported = said.stopReason.upper()
-        if said.stopDetails is not None and said.stopDetails.refusal is not None:
-            refusal = said.stopDetails.refusal
-            self._refusal = refusal.explanation or refusal.category or "No reason given."
+        self._tail.take_metadata(payload)
 
     def _on_context(self, payload: bytes, events: list[Event]) -> None:
-        self.tail_seen = True
-        said = _decode_context(payload)
-        if said.contextUsagePercentage is not None:
-            self._percentage = said.contextUsagePercentage
+        self._tail.take_context(payload)
 
     def _on_metering(self, payload: bytes, events: list[Event]) -> None:
-        self.tail_seen = True
-        said = _decode_metering(payload)
-        if said.usage is not None:
-            self._credits = (self._credits or 0.0) + said.usage
+        self._tail.take_metering(payload)
 
     def _on_ids(self, payload: bytes, events: list[Event]) -> None:
         if payload:
-            _decode_ids(payload)
+            decode_ids(payload)
 
     def _on_nothing(self, payload: bytes, events: list[Event]) -> None:
         pass
@@ -488,7 +348,7 @@ class ResponseReader:
     # -- failures and oddities
 
     def _on_invalid_state(self, payload: bytes, events: list[Event]) -> None:
-        said = _decode_state(payload)
+        said = decode_state(payload)
         self._fail_with(refusals.Signal(None, "invalidstate", said.reason, said.message or ""))
 
     def _on_other_message(self, headers: dict[str, Any], payload: bytes, events: list[Event]) -> None:
@@ -538,7 +398,7 @@ class ResponseReader:
         whole, half = _whole_characters((known.half if known is not None else "") + document["input"])
         if known is not None:
             known.half = ""
-        self._take_tool(_ToolPayload(call_id, name, whole, bool(document.get("stop"))), events)
+        self._take_tool(ToolPayload(call_id, name, whole, bool(document.get("stop"))), events)
         call = self._calls[call_id]
         if not call.stopped:
             call.half = half
@@ -561,56 +421,24 @@ class ResponseReader:
             self._give_tagged(self._tags.close(), events)
         self._end_thinking(events)
         self._finished = True
-        events.append(Finish(self._stop_reason(), self.usage(), refusal=self._refusal))
+        reason = self._tail.stop_reason(cut_off=self._limit_reached or self._call_cut, called=self._call_done)
+        events.append(Finish(reason, self.usage(), refusal=self._tail.refusal))
 
-    def _is_good_without_stop(self, call: _Call) -> bool:
+    def _is_good_without_stop(self, call: Call) -> bool:
         """The body ended inside a call. Whole arguments make it good, none at all only before a proper tail."""
         if call.stopped:
             return True
         none = not call.fragments and call.snapshot is None
-        return call.is_object() and (self.tail_seen or not none)
-
-    def _stop_reason(self) -> StopReason:
-        reported = _STOP_REASONS.get(self._reported or "")
-        if reported == "refusal" or self._refusal is not None:
-            return "refusal"
-        if self._limit_reached or self._call_cut or reported == "max_tokens":
-            return "max_tokens"
-        if reported == "model_context_window_exceeded":
-            return reported
-        if self._call_done:
-            return "tool_use"
-        if reported in ("pause_turn", "stop_sequence"):
-            return reported
-        if reported is None and (self._percentage or 0) >= 100:
-            return "model_context_window_exceeded"
-        return "end_turn" if self.tail_seen else "max_tokens"
+        return call.is_object() and (self._tail.seen or not none)
 
     def usage(self) -> Usage:
-        """Kiro's exact numbers; else our estimate, with its percentage of the window as a floor."""
-        thinking = tokens_of(self._thinking_chars, 0)
-        output = tokens_of(self._plain_chars, self._wide_chars) + thinking
-        exact = self._tokens
-        if exact is not None and exact.uncachedInputTokens is not None and exact.outputTokens is not None:
-            return Usage(
-                input=exact.uncachedInputTokens,
-                output=exact.outputTokens,
-                cache_read=exact.cacheReadInputTokens or 0,
-                cache_write=exact.cacheWriteInputTokens or 0,
-                thinking=min(thinking, exact.outputTokens),
-                credits=self._credits,
-                context_percentage=self._percentage,
-                source="exact",
-            )
-        prompt = self._prompt_tokens
-        if self._percentage is not None and self._percentage >= _FULL_PERCENTAGE:
-            prompt = max(prompt, round(self._percentage * self._window / 100) - output)
-        return Usage(
-            input=prompt,
-            output=max(output, 0 if self.empty else 1),
-            thinking=thinking,
-            credits=self._credits,
-            context_percentage=self._percentage,
+        """What the answer has cost so far."""
+        return self._tail.usage(
+            prompt=self._prompt_tokens,
+            window=self._window,
+            plain_chars=self._plain_chars,
+            wide_chars=self._wide_chars,
+            thinking_chars=self._thinking_chars,
         )
 
 
@@ -629,13 +457,6 @@ _HANDLERS: Final[dict[str, _Handler]] = {
     "dryRunSucceedEvent": ResponseReader._on_nothing,
 }
 """What each event of Kiro's means. An event that is not here is kept for the log and changes nothing."""
-
-
-def _unwrapped(text: str) -> str:
-    """`{"input": x}` → the JSON of x, for tools whose schema is not an object."""
-    document = json.loads(text)
-    inner = document.get("input", document) if isinstance(document, dict) else document
-    return json.dumps(inner, ensure_ascii=False)
 
 
 def _whole_characters(text: str) -> tuple[str, str]:
