@@ -19,7 +19,7 @@ from kiro.relay.answers import Underway, answer
 from kiro.relay.recorder import Record
 from kiro.runtime import Runtime
 from kiro.server import guards
-from kiro.server.stream import ClientStream
+from kiro.server.stream import ClientStream, Patience
 from kiro.storage.client_keys import ClientKey
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -136,6 +136,7 @@ class _Exchange:
         self._stream = ClientStream(
             visit.request,
             visit.headers(content_type),
+            visit.request.app[PATIENCE],
             keepalive=self._renderer.keepalive if ask.stream else lambda: b" ",
             pause=answering.pause,
             resume=answering.resume,
@@ -238,3 +239,4 @@ def counting(protocol: Protocol) -> Handler:
 
 
 RUNTIME: Final = web.AppKey("runtime", Runtime)
+PATIENCE: Final = web.AppKey("patience", Patience)

@@ -5,7 +5,7 @@ doubled or missing version prefix, because clients append their own to whatever 
 Everything else is refused in the shape of the dialect that its path suggests.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +17,8 @@ from kiro.protocols import PROTOCOLS
 from kiro.protocols.anthropic import response as anthropic
 from kiro.protocols.base import ModelCard, Protocol
 from kiro.runtime import Runtime
-from kiro.server.answer import RUNTIME, Visit, conversing, counting, guarded
+from kiro.server.answer import PATIENCE, RUNTIME, Visit, conversing, counting, guarded
+from kiro.server.stream import Patience
 from kiro.upstream.catalogue import Model
 
 Route = tuple[str, str, Callable[[web.Request], Awaitable[web.StreamResponse]]]
@@ -65,6 +66,8 @@ def _aliases(served: list[Route]) -> Iterator[Route]:
 def make_app(runtime: Runtime) -> web.Application:
     app = web.Application(client_max_size=0)
     app[RUNTIME] = runtime
+    app[PATIENCE] = Patience()
+    app.cleanup_ctx.append(_patience)
     known: dict[str, set[str]] = {}
     for method, path, handler in routes():
         app.router.add_route(method, path, handler)
@@ -74,6 +77,11 @@ def make_app(runtime: Runtime) -> web.Application:
         app.router.add_route("*", path, guarded(anthropic_row(), _wrong_method(methods)))
     app.router.add_route("*", "/{path:.*}", guarded(anthropic_row(), _unknown_route))
     return app
+
+
+async def _patience(app: web.Application) -> AsyncIterator[None]:
+    async with app[PATIENCE]:
+        yield
 
 
 def anthropic_row() -> Protocol:

@@ -10,7 +10,6 @@ costs nothing. Equal conversations make equal bytes.
 """
 
 import hashlib
-import uuid
 from typing import Final
 
 import msgspec
@@ -48,8 +47,8 @@ AGENTIC_HINT: Final = (
 MAX_RESULT_CHARS: Final = 400_000
 """Kiro's own clients cut a tool's answer here; the service refuses twice as much."""
 
-_NAMESPACE: Final = uuid.UUID("6f1f5ad1-6d24-5b0e-9f5e-1d2c6a3b7e40")
-_ACKNOWLEDGEMENT_ID: Final = str(uuid.uuid5(_NAMESPACE, "acknowledgement"))
+_PURPOSE: Final = b"kiro session ids"
+_ACKNOWLEDGEMENT_ID: Final = "0d3b36f5-5c0c-5f0e-8b1a-5a0f3f6f8f10"
 _JSON_ONLY: Final = "Answer with one JSON object and nothing else: no prose, no code fence."
 _JSON_SCHEMA: Final = (
     "Answer with one JSON value and nothing else: no prose, no code fence. It has to match this JSON Schema:"
@@ -132,14 +131,14 @@ def session_ids(conversation: Conversation, model: Model) -> tuple[str, str]:
     first = next((message for message in conversation.messages if message.role == "user"), None)
     said = [part.text for part in first.parts if isinstance(part, Text)] if first is not None else []
     session = [conversation.session] if conversation.session else [model.id, *conversation.system]
-    digest = hashlib.sha256(b"\0".join([part.encode("utf-8", "replace") for part in (*session, "", *said)])).digest()
-    return _uuid5(digest, b"conversation"), _uuid5(digest, b"continuation")
+    key = b"\0".join([part.encode("utf-8", "replace") for part in (*session, "", *said)])
+    digits = hashlib.blake2b(key, digest_size=32, person=_PURPOSE).hexdigest()
+    return _uuid(digits[:32]), _uuid(digits[32:])
 
 
-def _uuid5(key: bytes, purpose: bytes) -> str:
-    digits = hashlib.sha1(_NAMESPACE.bytes + purpose + key, usedforsecurity=False).hexdigest()
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
+def _uuid(digits: str) -> str:
+    """32 hexadecimal digits in the form of a name-based UUID."""
+    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
 
 
 def _estimate(body: bytes, images: list[Image]) -> int:

@@ -69,6 +69,9 @@ _encode = msgspec.json.Encoder().encode
 _PING: Final = record("ping", {"type": "ping"})
 _TEXT_START: Final = {"type": "text", "text": ""}
 _DELTA_END: Final = b"}}\n\n"
+_MESSAGE_STOP: Final = record("message_stop", {"type": "message_stop"})
+_BLOCK_STOP: Final = b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n'
+_BLOCK_START: Final = b'event: content_block_start\ndata: {"type":"content_block_start","index":%d,"content_block":%b}\n\n'
 
 
 def _delta_prefix(index: int, kind: str, member: str) -> bytes:
@@ -181,14 +184,13 @@ class AnthropicStream:
 
     def _begin(self, kind: type[Event], block: dict[str, Any], delta: str, member: str, out: list[bytes]) -> None:
         self._end_block(out)
-        start = {"type": "content_block_start", "index": self._next, "content_block": block}
-        out.append(record("content_block_start", start))
+        out.append(_BLOCK_START % (self._next, _encode(block)))
         self._open = kind
         self._prefix = _delta_prefix(self._next, delta, member)
 
     def _end_block(self, out: list[bytes]) -> None:
         if self._open is not None:
-            out.append(record("content_block_stop", {"type": "content_block_stop", "index": self._next}))
+            out.append(_BLOCK_STOP % self._next)
             self._open = None
             self._next += 1
 
@@ -201,7 +203,7 @@ class AnthropicStream:
             self._begin(TextDelta, _TEXT_START, "text_delta", "text", out)
         self._end_block(out)
         delta = {"type": "message_delta", "delta": _stop(finish), "usage": _usage(finish.usage)}
-        out += (record("message_delta", delta), record("message_stop", {"type": "message_stop"}))
+        out += (record("message_delta", delta), _MESSAGE_STOP)
 
 
 def renderer(ask: Ask, answer_id: str) -> AnthropicStream:
