@@ -9,6 +9,7 @@ import time
 import pytest
 
 from kiro.errors import StorageError, VaultLocked
+from kiro.storage.files import FileLock
 from kiro.storage.secrets import (
     KeyringKeeper,
     NamedFileKeeper,
@@ -339,3 +340,20 @@ def test_a_person_may_choose_a_passphrase_or_none(tmp_path):
 def test_a_keeper_chosen_by_name_must_be_usable(tmp_path, word):
     with pytest.raises(StorageError):
         keeper_named(word, around(tmp_path, keyring=PlainKeyring))
+
+
+def test_a_person_is_asked_before_the_lock_is_taken(tmp_path):
+    """Another process must not wait for somebody to type a passphrase."""
+    path = tmp_path / "vault.json"
+    free = []
+
+    def ask(new):
+        with FileLock(path.with_name("vault.json.lock"), timeout_s=0.1):
+            free.append(new)
+        return "a long enough passphrase"
+
+    around = Surroundings(tmp_path / "vault.key", {}, ask_passphrase=ask, use_keyring=False)
+    Vault(path, around).put("one", "group", b"secret")
+    assert free == [True]
+    assert Vault(path, around).get("one", "group") == b"secret"
+    assert free == [True, False]

@@ -119,6 +119,20 @@ def choose_keeper(around: Surroundings) -> tuple[Keeper, bytes]:
     return OwnFileKeeper(), _new_own_file(around.key_file)
 
 
+def asked_beforehand(around: Surroundings) -> Surroundings:
+    """The same surroundings with a new passphrase already asked for, if `choose_keeper` would surely ask.
+
+    For callers that hold a lock while they choose: nobody else should wait for a person's answer.
+    """
+    ask = around.ask_passphrase
+    env = around.env
+    settled = env.get("KIRO_VAULT_KEY_FILE") or env.get("KIRO_VAULT_PASSPHRASE")
+    if ask is None or settled or (around.use_keyring and not _surely_without_keyring(env)):
+        return around
+    answer = ask(True)
+    return msgspec.structs.replace(around, ask_passphrase=lambda new: answer if new else ask(False))
+
+
 def keeper_named(word: str, around: Surroundings) -> tuple[Keeper, bytes]:
     """A keeper chosen by a person: `keyring`, `named-file`, `passphrase` or `own-file`. Raises when it is not usable."""
     match word:

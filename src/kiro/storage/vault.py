@@ -24,7 +24,15 @@ import msgspec
 
 from kiro.errors import StorageError, VaultLocked
 from kiro.storage.files import FileLock, read_private, write_private
-from kiro.storage.secrets import KEY_BYTES, Keeper, PassphraseKeeper, Surroundings, choose_keeper, wrapping_key
+from kiro.storage.secrets import (
+    KEY_BYTES,
+    Keeper,
+    PassphraseKeeper,
+    Surroundings,
+    asked_beforehand,
+    choose_keeper,
+    wrapping_key,
+)
 
 _FORMAT: Final = "kiro-vault"
 _VERSION: Final = 1
@@ -117,6 +125,8 @@ class Vault:
             self._write(_with_header(keeper, key, self._key(file), file.records))
 
     def _change(self, change: Callable[[_File], dict[str, dict[str, bytes]]]) -> None:
+        if not self.exists:
+            self._around = asked_beforehand(self._around)
         with self._guard, self._lock():
             file = self._read() or self._made()
             self._write(msgspec.structs.replace(file, records=change(file)))
