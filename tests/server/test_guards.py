@@ -1,5 +1,7 @@
 """Who may come in."""
 
+import re
+
 import pytest
 
 from kiro.server.app import routes
@@ -103,7 +105,7 @@ async def test_no_page_is_allowed_unasked(proxy):
 
 @pytest.mark.parametrize(("method", "path"), sorted({(method, path) for method, path, _ in routes()}))
 async def test_every_route_is_guarded(proxy, method, path):
-    url = proxy.url + path.replace("{account}", "first").replace("{model:.+}", "auto")
+    url = proxy.url + re.sub(r"\{account\}", "first", re.sub(r"\{verb[^}]*\}", "generateContent", re.sub(r"\{(model|id)[^}]*\}", "x", path)))
     async with proxy.session.request(method, url, headers={"Host": "evil.example"}) as response:
         assert (response.status == 403) == (path not in OPEN)
     if path not in OPEN:
@@ -124,7 +126,7 @@ async def test_health_needs_no_key_and_names_nobody(proxy):
     async with proxy.get("/healthz", key=None) as response:
         assert await response.json() == {"status": "ok"}
     async with proxy.get("/readyz", key=None) as response:
-        assert (response.status, await response.text()) == (200, '{"status":"ready"}')
+        assert (response.status, await response.text()) == (200, '{"status":"ready","waiting":0}')
     proxy.home.accounts.enable("first", False)
     proxy.runtime._reload_accounts()
     async with proxy.get("/readyz", key=None) as response:

@@ -166,15 +166,14 @@ class TestBeforeTheFirstEvent:
             else str(value)
         ),
     )
-    async def test_a_lasting_failure_keeps_its_status(self, proxy, kiro, fault, status, kind):
+    @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+    async def test_a_lasting_failure_keeps_its_status(self, proxy, kiro, fault, status, kind, stream):
         kiro.faults.add(fault, times=None)
-        for stream in (True, False):
-            proxy.runtime.relay._health.clear()
-            got, error, headers = await read_error(proxy, {**said(), "stream": stream})
-            assert (got, error["type"]) == (status, kind)
-            assert error["message"]
-            if status == 429:
-                assert int(headers["retry-after"]) >= 1
+        got, error, headers = await read_error(proxy, {**said(), "stream": stream})
+        assert (got, error["type"]) == (status, kind)
+        assert error["message"]
+        if status == 429:
+            assert int(headers["retry-after"]) >= 1
         if isinstance(fault, HttpError) and fault.retry_after_s:
             assert headers["retry-after"] == "7"
 

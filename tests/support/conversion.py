@@ -8,21 +8,29 @@ from typing import Any
 
 import msgspec
 
+from kiro.conversation.events import Start, TextDelta, ToolCallDelta, ToolCallEnd, ToolCallStart
 from kiro.conversation.messages import Conversation
 from kiro.errors import KiroError, UnknownModel
-from kiro.protocols import PROTOCOLS
+from kiro.protocols import PROTOCOLS, openai_responses
+from kiro.protocols.openai_responses.compaction import wrap_summary
 from kiro.upstream import media
 from kiro.upstream.catalogue import KNOWN_MODELS, Model, Resolved, normalise
 from kiro.upstream.request import KiroRequest, build, session_ids
 from kiro.upstream.thinking import family, wrap
 from kiro.upstream.tools import MAX_TOOLS
+from support.answers import finish
+from support.responses import records
 
 CASES = json.loads((Path(__file__).parent.parent / "cases" / "conversion-cases.json").read_text())["cases"]
 ONE_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 FIXTURES = {"cat.png": base64.b64decode(ONE_PIXEL)}
 MODELS = {model.id: model for model in KNOWN_MODELS}
 
+_PATH = re.compile(r".*/models/(?P<model>.+):(?P<verb>\w+)")
 _MACRO = re.compile(r"\$OWN_SIGNATURE\(([^,]+),([^)]+)\)")
+_SUMMARY = re.compile(r'\$OWN_COMPACTION\("(.+)"\)')
+_ANY_INPUT = '{"input":"x","command":["ls"],"commands":["ls"],"type":"delete_file","path":"a"}'
+"""Arguments that fit a tool of any kind."""
 _MISSING = object()
 
 
@@ -43,6 +51,8 @@ def filled(value: Any) -> Any:
         return [filled(item) for item in value]
     if isinstance(value, str) and (found := _MACRO.fullmatch(value)):
         return wrap(family(found.group(1)), found.group(2))
+    if isinstance(value, str) and (found := _SUMMARY.fullmatch(value)):
+        return wrap_summary(found.group(1))
     return value
 
 
@@ -61,7 +71,14 @@ def runs(case: dict[str, Any]) -> list[tuple[dict[str, Any], list[str]]]:
 class Converted:
     """What became of one request: Kiro's body, or the error a client sees."""
 
-    def __init__(self, protocol: str, request: dict[str, Any], fixtures: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        protocol: str,
+        request: dict[str, Any],
+        fixtures: dict[str, str] | None = None,
+        path: str | None = None,
+    ) -> None:
+        self.protocol = protocol
         self.request = request
         self.conversation: Conversation | None = None
         self.kiro: KiroRequest | None = None
@@ -69,8 +86,12 @@ class Converted:
         self.reject: dict[str, Any] | None = None
         fetched = {url: media.Fetched(FIXTURES[name], "image/png") for url, name in (fixtures or {}).items()}
         dialect = PROTOCOLS[protocol]
+        found = (_PATH.fullmatch(path).groupdict(),) if path else ()
         try:
-            self._convert(dialect.parse(json.dumps(request).encode(), {}).conversation, fetched)
+            self.ask = dialect.parse(json.dumps(request).encode(), {}, *found)
+            if protocol == "openai_responses":
+                self.ask = openai_responses.with_history(self.ask)
+            self._convert(self.ask.conversation, fetched)
         except KiroError as error:
             reply = dialect.error(error, "req_1")
             self.reject = {"status": reply.status, "body": json.loads(reply.body)}
@@ -97,6 +118,13 @@ class Converted:
             return base64.b64encode(FIXTURES[found.group(1)]).decode()
         if found := re.fullmatch(r"answer\.tool_name_for\((.+)\)", path):
             return self.kiro.names.back(self.value(found.group(1)))
+        if found := re.fullmatch(r"answer\.(item_type|namespace)_for\((.+)\)", path):
+            (item,) = self.answer(self.kiro.names.back(self.value(found.group(2))))[-1]["response"]["output"]
+            return item[{"item_type": "type"}.get(found.group(1), found.group(1))]
+        if path == "answer.output types":
+            return [item["type"] for item in self.answer(None)[-1]["response"]["output"]]
+        if path == "answer.last_event":
+            return self.answer(None)[-1]["type"]
         if path == "text":
             return self.text
         if path == "limit.tools":
@@ -117,6 +145,13 @@ class Converted:
             "results": context.get("toolResults", []),
             "tools": [tool["toolSpecification"] for tool in context.get("tools", [])],
         }[head]
+
+    def answer(self, tool: str | None) -> list[dict[str, Any]]:
+        """The records of a stream that says something, or calls a tool by the client's name for it."""
+        said = [TextDelta("All is well.")]
+        if tool is not None:
+            said = [ToolCallStart("call_1", tool), ToolCallDelta(_ANY_INPUT), ToolCallEnd()]
+        return records(PROTOCOLS[self.protocol].renderer(self.ask, "0123").feed([Start(), *said, finish()]))
 
     @property
     def turns(self) -> list[dict[str, Any]]:
@@ -196,13 +231,13 @@ _OPERATORS = [
     (r"(\S+) unique_nocase", lambda c, p: len({item.lower() for item in c.value(p)}) == len(c.value(p))),
     (r"(\S+) each matches (/.+/)", lambda c, p, r: all(_pattern(r).search(item) for item in c.value(p))),
     (r"(\S+) only_keys (\S+)", lambda c, p, keys: _only_keys(c.value(p), keys.split(","))),
-    (r"(\S+) same_on_repeat", lambda c, p: c.value(p) == Converted("anthropic", c.request).value(p)),
+    (r"(\S+) same_on_repeat", lambda c, p: c.value(p) == Converted(c.protocol, c.request).value(p)),
     (r"(\S+) !contains (.+)", lambda c, p, x: json.loads(x) not in c.value(p)),
     (r"(\S+) contains (.+)", lambda c, p, x: json.loads(x) in c.value(p)),
     (r"(\S+) startswith (.+)", lambda c, p, x: c.value(p).startswith(json.loads(x))),
     (r"(\S+) matches (/.+/)", lambda c, p, r: _pattern(r).search(c.value(p)) is not None),
     (r"(\S+) in (.+)", lambda c, p, x: c.value(p) in c.value(x)),
-    (r"(\S+|answer\.\S+\(.+?\)) == (.+)", lambda c, p, x: c.value(p) == c.value(x)),
+    (r"(\S+|answer\.\S+\(.+?\)|answer\.output types) == (.+)", lambda c, p, x: c.value(p) == c.value(x)),
     (r"(\S+) != (.+)", lambda c, p, x: c.value(p) != c.value(x)),
 ]
 

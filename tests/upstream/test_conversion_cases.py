@@ -26,12 +26,12 @@ RUNS = [
 @pytest.mark.parametrize(("case", "request_", "expect"), RUNS)
 class TestCases:
     def test_the_request_is_what_the_case_expects(self, case, request_, expect):
-        converted = Converted(case["protocol"], request_, case.get("fixtures"))
+        converted = Converted(case["protocol"], request_, case.get("fixtures"), case.get("path"))
         broken = [line for line in expect if not converted.holds(line)]
         assert broken == [], converted.text[:3000] or converted.reject
 
     def test_kiro_would_take_it(self, case, request_, expect):
-        converted = Converted(case["protocol"], request_, case.get("fixtures"))
+        converted = Converted(case["protocol"], request_, case.get("fixtures"), case.get("path"))
         if converted.kiro is None or case["id"] in INVENTED_SIGNATURES:
             return
         assert validate(converted.kiro.body) is None
@@ -39,12 +39,12 @@ class TestCases:
         assert converted.pairs_ok()
 
     def test_repaired_twice_is_repaired_once(self, case, request_, expect):
-        conversation = Converted(case["protocol"], request_, case.get("fixtures")).conversation
+        conversation = Converted(case["protocol"], request_, case.get("fixtures"), case.get("path")).conversation
         if conversation is not None:
             assert repair(repair(conversation)) == repair(conversation)
 
     def test_the_same_request_makes_the_same_bytes(self, case, request_, expect):
-        once, again = (Converted(case["protocol"], request_, case.get("fixtures")) for _ in range(2))
+        once, again = (Converted(case["protocol"], request_, case.get("fixtures"), case.get("path")) for _ in range(2))
         assert once.text == again.text
 
 

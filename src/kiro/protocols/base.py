@@ -67,9 +67,11 @@ class Protocol(TypingProtocol):
 
     name: str
 
-    def parse(self, body: bytes, headers: Mapping[str, str]) -> Ask: ...
+    def parse(self, body: bytes, headers: Mapping[str, str], path: Mapping[str, str]) -> Ask:
+        """The request. `path` is what the route matched (`model`, `verb`) and `alt` of the query."""
+        ...
 
-    def parse_count(self, body: bytes, headers: Mapping[str, str]) -> Ask:
+    def parse_count(self, body: bytes, headers: Mapping[str, str], path: Mapping[str, str]) -> Ask:
         """The same for token counting, where limits and the like may be missing."""
         ...
 

@@ -11,10 +11,11 @@ from typing import Final
 
 from aiohttp import web
 
-from kiro.conversation.collect import Collector
+from kiro.conversation.collect import Answer, Collector
 from kiro.conversation.events import Event, Start
 from kiro.errors import BadClientKey, KiroError
-from kiro.protocols.base import Ask, ErrorReply, Protocol
+from kiro.protocols import PROTOCOLS
+from kiro.protocols.base import Ask, ErrorReply, Protocol, Renderer
 from kiro.relay.answers import Underway, answer
 from kiro.relay.recorder import Record
 from kiro.runtime import Runtime
@@ -30,11 +31,12 @@ _UNEXPECTED: Final = KiroError("Something unexpected went wrong in the proxy.", 
 class Visit:
     """One HTTP request that was let in."""
 
-    __slots__ = ("client", "cors", "record", "request", "runtime")
+    __slots__ = ("client", "cors", "protocol", "record", "request", "runtime")
 
     def __init__(self, runtime: Runtime, request: web.Request, protocol: Protocol) -> None:
         self.runtime = runtime
         self.request = request
+        self.protocol = protocol
         self.record = Record(guards.new_request_id(), protocol.name, request.path)
         self.client: ClientKey | None = None
         self.cors: str | None = None
@@ -58,6 +60,20 @@ class Visit:
     def pinned_account(self) -> str | None:
         return self.request.match_info.get("account") or self.request.headers.get("x-kiro-account")
 
+    @property
+    def answer_id(self) -> str:
+        """The part of the request's id that ids of answers are made from."""
+        return self.record.request_id[4:]
+
+    def path(self, verb: str | None = None) -> dict[str, str]:
+        """What the route matched, as dialects read it."""
+        found = dict(self.request.match_info)
+        if verb is not None:
+            found["verb"] = verb
+        if (alt := self.request.query.get("alt")) is not None:
+            found["alt"] = alt
+        return found
+
     def headers(self, content_type: str) -> dict[str, str]:
         headers = {"Content-Type": content_type, "request-id": self.record.request_id, **_NO_CACHE}
         if self.cors is not None:
@@ -79,10 +95,37 @@ class Visit:
         self.runtime.log.add(self.record.row(status, error, notes=notes))
 
 
-def guarded(protocol: Protocol, work: Callable[[Visit], Awaitable[web.StreamResponse]]) -> Handler:
-    """A handler that lets in, does `work`, and turns every KiroError into the dialect's shape."""
+class Dialect:
+    """A protocol, and what the server does for it beside the common way. Subclasses override what they need."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self.protocol = protocol
+
+    async def prepare(self, visit: Visit, ask: Ask) -> Ask:
+        """The ask with what has to be looked up for it."""
+        return ask
+
+    def whole(self, visit: Visit, ask: Ask, answer: Answer) -> bytes:
+        """The body of an answer that is not streamed."""
+        return self.protocol.answer(ask, answer, visit.answer_id)
+
+    def streamed(self, visit: Visit, ask: Ask, renderer: Renderer) -> None:
+        """A stream has ended well."""
+
+    def failed_stream(self, visit: Visit, ask: Ask, error: KiroError) -> bytes | None:
+        """A failure before the head, told in a stream of status 200; None to tell it by its own status."""
+        return None
+
+
+def guarded(protocol: Protocol | None, work: Callable[[Visit], Awaitable[web.StreamResponse]]) -> Handler:
+    """A handler that lets in, does `work`, and turns every KiroError into the dialect's shape.
+
+    Without a `protocol` the request itself tells whose shape its client reads.
+    """
+    fixed = protocol
 
     async def handler(request: web.Request) -> web.StreamResponse:
+        protocol = fixed or protocol_of(request)
         visit = Visit(request.app[RUNTIME], request, protocol)
         try:
             visit.admit()
@@ -100,17 +143,33 @@ def guarded(protocol: Protocol, work: Callable[[Visit], Awaitable[web.StreamResp
     return handler
 
 
-def conversing(protocol: Protocol, *, exact_usage: bool = False) -> Handler:
-    """The handler of a dialect's main route. `exact_usage` holds the stream back until the prompt's tokens are known."""
+def protocol_of(request: web.Request) -> Protocol:
+    """The dialect a client of a shared route speaks, by its path and headers."""
+    path, headers = request.path, request.headers
+    if "/v1beta/" in path or "x-goog-api-key" in headers or "x-goog-api-client" in headers:
+        return PROTOCOLS["gemini"]
+    if "anthropic-version" in headers or "x-api-key" in headers or "/messages" in path:
+        return PROTOCOLS["anthropic"]
+    return PROTOCOLS["openai_responses" if "/responses" in path else "openai_chat"]
+
+
+def conversing(dialect: Dialect, *, exact_usage: bool = False, verb: str | None = None) -> Handler:
+    """The handler of a dialect's main route.
+
+    `exact_usage` holds the stream back until the prompt's tokens are known. `verb` is what the route
+    means where the path does not say it.
+    """
+    protocol = dialect.protocol
 
     async def work(visit: Visit) -> web.StreamResponse:
         body = await guards.read_body(visit.request, visit.runtime.settings)
-        ask = protocol.parse(body, visit.request.headers)
+        ask = protocol.parse(body, visit.request.headers, visit.path(verb))
         visit.record.model = ask.conversation.model
         visit.record.stream = ask.stream
+        ask = await dialect.prepare(visit, ask)
         answering = answer(visit.runtime.relay, ask.conversation, only=visit.pinned_account)
         visit.record.answering = answering
-        exchange = _Exchange(visit, protocol, ask, answering)
+        exchange = _Exchange(visit, dialect, ask, answering)
         try:
             if not ask.stream:
                 return await exchange.whole()
@@ -124,14 +183,14 @@ def conversing(protocol: Protocol, *, exact_usage: bool = False) -> Handler:
 class _Exchange:
     """One ask and its answer on one connection."""
 
-    def __init__(self, visit: Visit, protocol: Protocol, ask: Ask, answering: Underway) -> None:
+    def __init__(self, visit: Visit, dialect: Dialect, ask: Ask, answering: Underway) -> None:
         settings = visit.runtime.settings.relay
         self._visit = visit
-        self._protocol = protocol
+        self._dialect = dialect
+        self._protocol = protocol = dialect.protocol
         self._ask = ask
         self._answering = answering
-        self._answer_id = visit.record.request_id[4:]
-        self._renderer = protocol.renderer(ask, self._answer_id)
+        self._renderer = protocol.renderer(ask, visit.answer_id)
         content_type = self._renderer.content_type if ask.stream else "application/json"
         self._stream = ClientStream(
             visit.request,
@@ -155,6 +214,7 @@ class _Exchange:
                 await stream.begin(renderer.feed(first))
                 await self._answering.deliver(self._write)
                 response = await stream.end()
+            self._dialect.streamed(self._visit, self._ask, renderer)
         except BaseException as error:  # noqa: BLE001  cancelled ones included; _failed raises again what is not ours
             return await self._failed(error)
         finally:
@@ -169,7 +229,7 @@ class _Exchange:
             collector.add(await self._answering.begin())
             if self._answering.finish is None:
                 await self._answering.deliver(collector.add)
-            body = self._protocol.answer(self._ask, collector.answer(), self._answer_id)
+            body = self._dialect.whole(self._visit, self._ask, collector.answer())
             response: web.StreamResponse
             if self._stream.opened:
                 response = await self._stream.whole(body)
@@ -217,6 +277,10 @@ class _Exchange:
             visit.runtime.report(visit.record.request_id, told)
             told = _UNEXPECTED
         if not self._stream.opened:
+            failed = self._dialect.failed_stream(visit, self._ask, told) if self._ask.stream else None
+            if failed is not None:
+                visit.log(200, told, self._ask.notes)
+                return web.Response(body=failed, headers=visit.headers(self._renderer.content_type))
             response = visit.refuse(self._protocol, told)
             visit.log(response.status, told, self._ask.notes)
             return response
@@ -231,7 +295,7 @@ def counting(protocol: Protocol) -> Handler:
 
     async def work(visit: Visit) -> web.StreamResponse:
         body = await guards.read_body(visit.request, visit.runtime.settings)
-        ask = protocol.parse_count(body, visit.request.headers)
+        ask = protocol.parse_count(body, visit.request.headers, visit.path())
         tokens = await visit.runtime.relay.count(ask.conversation)
         return visit.reply(protocol.count(tokens))
 

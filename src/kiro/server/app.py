@@ -13,11 +13,11 @@ from aiohttp import web
 
 from kiro import __version__
 from kiro.errors import AccountError, KiroError, UnknownModel, UnknownRoute, WrongMethod
-from kiro.protocols import PROTOCOLS
-from kiro.protocols.anthropic import response as anthropic
-from kiro.protocols.base import ModelCard, Protocol
+from kiro.protocols import PROTOCOLS, openai_responses
+from kiro.protocols.base import ModelCard
 from kiro.runtime import Runtime
-from kiro.server.answer import PATIENCE, RUNTIME, Visit, conversing, counting, guarded
+from kiro.server.answer import PATIENCE, RUNTIME, Dialect, Visit, conversing, counting, guarded
+from kiro.server.responses import ResponsesDialect, delete, input_items, no_websocket, show
 from kiro.server.stream import Patience
 from kiro.upstream.catalogue import Model
 
@@ -33,34 +33,79 @@ _CORS_HEADERS: Final = {
 
 def routes() -> list[Route]:
     """Method, path, handler of everything that is served. Each handler lets in by `guarded`, or says why not."""
-    claude = PROTOCOLS["anthropic"]
     served: list[Route] = [
         ("GET", "/healthz", _alive),
         ("GET", "/readyz", _ready),
         ("GET", "/", _about),
         ("HEAD", "/", _about),
-        ("GET", "/v1/stats", guarded(claude, _stats)),
-        ("GET", "/v1/kiro/usage-limits", guarded(claude, _usage_limits)),
-        ("POST", "/api/event_logging/batch", guarded(claude, _swallow_telemetry)),
+        ("GET", "/v1/stats", guarded(None, _stats)),
+        ("POST", "/api/event_logging/batch", guarded(PROTOCOLS["anthropic"], _swallow_telemetry)),
     ]
+    conversations = [*_anthropic(), *_openai(), *_gemini(), *_shared()]
     for prefix in ("", "/a/{account}"):
-        served += [
-            ("POST", f"{prefix}/v1/messages", conversing(claude)),
-            ("POST", f"{prefix}/v1/messages/count_tokens", counting(claude)),
-            ("POST", f"{prefix}/cc/v1/messages", conversing(claude, exact_usage=True)),
-            ("POST", f"{prefix}/cc/v1/messages/count_tokens", counting(claude)),
-            ("GET", f"{prefix}/v1/models", guarded(claude, _list_models)),
-            ("GET", f"{prefix}/v1/models/{{model:.+}}", guarded(claude, _show_model)),
+        served += [(method, prefix + path, handler) for method, path, handler in conversations]
+    return [*served, *_aliases(conversations)]
+
+
+def _anthropic() -> list[Route]:
+    claude = Dialect(PROTOCOLS["anthropic"])
+    return [
+        ("POST", "/v1/messages", conversing(claude)),
+        ("POST", "/v1/messages/count_tokens", counting(claude.protocol)),
+        ("POST", "/cc/v1/messages", conversing(claude, exact_usage=True)),
+        ("POST", "/cc/v1/messages/count_tokens", counting(claude.protocol)),
+    ]
+
+
+def _openai() -> list[Route]:
+    chat, answers = Dialect(PROTOCOLS["openai_chat"]), ResponsesDialect(PROTOCOLS["openai_responses"])
+    spoken = answers.protocol
+    return [
+        ("POST", "/v1/chat/completions", conversing(chat)),
+        ("POST", "/v1/responses", conversing(answers)),
+        ("GET", "/v1/responses", guarded(spoken, no_websocket)),
+        ("POST", "/v1/responses/input_tokens", counting(spoken)),
+        ("POST", "/v1/responses/compact", conversing(answers, verb="compact")),
+        ("GET", "/v1/responses/{id}", guarded(spoken, show)),
+        ("DELETE", "/v1/responses/{id}", guarded(spoken, delete)),
+        ("GET", "/v1/responses/{id}/input_items", guarded(spoken, input_items)),
+    ]
+
+
+def _gemini() -> list[Route]:
+    google = Dialect(PROTOCOLS["gemini"])
+    routes: list[Route] = []
+    for version in ("/v1beta", "/v1"):
+        models = f"{version}/models"
+        routes += [
+            ("POST", f"{models}/{{model:[^:]+}}:countTokens", counting(google.protocol)),
+            ("POST", f"{models}/{{model:[^:]+}}:{{verb:[A-Za-z]+}}", conversing(google)),
         ]
-    return [*served, *_aliases(served)]
+    return [
+        *routes,
+        ("GET", "/v1beta/models", guarded(google.protocol, _list_models)),
+        ("GET", "/v1beta/models/{model:.+}", guarded(google.protocol, _show_model)),
+    ]
+
+
+def _shared() -> list[Route]:
+    return [
+        ("GET", "/v1/models", guarded(None, _list_models)),
+        ("GET", "/v1/models/{model:.+}", guarded(None, _show_model)),
+        ("GET", "/v1/kiro/usage-limits", guarded(None, _usage_limits)),
+    ]
 
 
 def _aliases(served: list[Route]) -> Iterator[Route]:
-    """`/v1/v1/…` and `/anthropic/v1/…`, for clients that add what the base already has."""
+    """Paths as clients make them that add what the base already has, or leave out what it lacks."""
     for method, path, handler in served:
         if path.startswith("/v1/"):
             yield method, f"/v1{path}", handler
-            yield method, f"/anthropic{path}", handler
+            yield method, f"/anthropic{path}" if "/messages" in path else f"/openai{path}", handler
+            if path.startswith(("/v1/chat/", "/v1/responses")):
+                yield method, path.removeprefix("/v1"), handler
+        elif path.startswith("/v1beta/models/") and method == "POST":
+            yield method, path.removeprefix("/v1beta"), handler
 
 
 def make_app(runtime: Runtime) -> web.Application:
@@ -74,18 +119,14 @@ def make_app(runtime: Runtime) -> web.Application:
         known.setdefault(path, set()).add(method)
     for path, methods in known.items():
         app.router.add_route("OPTIONS", path, _preflight)
-        app.router.add_route("*", path, guarded(anthropic_row(), _wrong_method(methods)))
-    app.router.add_route("*", "/{path:.*}", guarded(anthropic_row(), _unknown_route))
+        app.router.add_route("*", path, guarded(None, _wrong_method(methods)))
+    app.router.add_route("*", "/{path:.*}", guarded(None, _unknown_route))
     return app
 
 
 async def _patience(app: web.Application) -> AsyncIterator[None]:
     async with app[PATIENCE]:
         yield
-
-
-def anthropic_row() -> Protocol:
-    return PROTOCOLS["anthropic"]
 
 
 def _wrong_method(methods: set[str]) -> Callable[[Visit], Awaitable[web.StreamResponse]]:
@@ -122,19 +163,25 @@ async def _alive(_: web.Request) -> web.StreamResponse:
 
 
 async def _ready(request: web.Request) -> web.StreamResponse:
-    """Whether some account can serve, without naming any."""
+    """Whether some account can serve, without naming any, and how many requests wait for a place."""
+    runtime = request.app[RUNTIME]
+    told = {"status": "ready", "waiting": runtime.turns.waiting}
     try:
-        request.app[RUNTIME].relay.choose()
+        runtime.relay.choose()
     except AccountError:
-        return web.Response(status=503, body=b'{"status":"no account is ready"}', content_type="application/json")
-    return web.Response(body=b'{"status":"ready"}', content_type="application/json")
+        told["status"] = "no account is ready"
+        return web.Response(status=503, body=_ENCODE(told), content_type="application/json")
+    return web.Response(body=_ENCODE(told), content_type="application/json")
 
 
 async def _about(_: web.Request) -> web.StreamResponse:
     served = {
         "name": "kiro",
         "version": __version__,
-        "anthropic": ["POST /v1/messages", "POST /v1/messages/count_tokens", "GET /v1/models"],
+        "anthropic": ["POST /v1/messages", "POST /v1/messages/count_tokens"],
+        "openai": ["POST /v1/chat/completions", "POST /v1/responses"],
+        "gemini": ["POST /v1beta/models/{model}:generateContent", "POST /v1beta/models/{model}:streamGenerateContent"],
+        "models": ["GET /v1/models", "GET /v1beta/models"],
         "health": ["GET /healthz", "GET /readyz"],
     }
     return web.Response(body=_ENCODE(served), content_type="application/json")
@@ -146,18 +193,22 @@ async def _swallow_telemetry(visit: Visit) -> web.StreamResponse:
 
 
 async def _list_models(visit: Visit) -> web.StreamResponse:
-    return visit.reply(anthropic.models(cards(visit.runtime)))
+    """In the asker's shape; Codex asks for a manifest of its own."""
+    listed = cards(visit.runtime)
+    if "client_version" in visit.request.query:
+        return visit.reply(openai_responses.codex_models(listed))
+    return visit.reply(visit.protocol.models(listed))
 
 
 async def _show_model(visit: Visit) -> web.StreamResponse:
-    asked = visit.request.match_info["model"]
+    asked = visit.request.match_info["model"].removeprefix("models/")
     listed = {card.id: card for card in cards(visit.runtime)}
     if asked in listed:
-        return visit.reply(anthropic.model(listed[asked]))
+        return visit.reply(visit.protocol.model(listed[asked]))
     model, _ = visit.runtime.relay.models.resolve(asked)
     if model.id not in visit.runtime.relay.models.known():
         raise UnknownModel(asked)
-    return visit.reply(anthropic.model(_card(model, asked)))
+    return visit.reply(visit.protocol.model(_card(model, asked)))
 
 
 def cards(runtime: Runtime) -> list[ModelCard]:

@@ -47,12 +47,20 @@ class _SessionOfUser(msgspec.Struct):
 _decode_user: Final = msgspec.json.Decoder(_SessionOfUser).decode
 
 
-def parse(body: bytes, headers: Mapping[str, str]) -> Ask:
+def parse(
+    body: bytes,
+    headers: Mapping[str, str],
+    path: Mapping[str, str] | None = None,  # noqa: ARG001  this dialect's path says nothing
+) -> Ask:
     """The request as a conversation. `headers` are looked up in lower case. Raises InvalidRequest."""
     return _parse(body, headers, counting=False)
 
 
-def parse_count(body: bytes, headers: Mapping[str, str]) -> Ask:
+def parse_count(
+    body: bytes,
+    headers: Mapping[str, str],
+    path: Mapping[str, str] | None = None,  # noqa: ARG001  as in parse
+) -> Ask:
     """The same for `count_tokens`, which has no `max_tokens`."""
     return _parse(body, headers, counting=True)
 
