@@ -4,7 +4,7 @@ _kiro() {
     local current="${COMP_WORDS[COMP_CWORD]}" place="" offered="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "$place/${COMP_WORDS[i]}" in
-            /serve|/demo|/status|/ask|/models|/accounts|/accounts/import|/accounts/list|/accounts/show|/accounts/remove|/accounts/rename|/accounts/enable|/accounts/disable|/accounts/refresh|/accounts/usage|/login|/login/key|/keys|/keys/list|/keys/create|/keys/show|/keys/rotate|/keys/enable|/keys/disable|/keys/remove|/logs|/logs/show|/config|/config/list|/config/get|/config/set|/config/unset|/config/edit|/config/path|/doctor)
+            /serve|/demo|/status|/ask|/models|/accounts|/accounts/import|/accounts/scan|/accounts/export|/accounts/restore|/accounts/set|/accounts/list|/accounts/show|/accounts/remove|/accounts/rename|/accounts/enable|/accounts/disable|/accounts/refresh|/accounts/usage|/login|/login/device|/login/google|/login/github|/login/sso|/login/key|/keys|/keys/list|/keys/create|/keys/show|/keys/rotate|/keys/enable|/keys/disable|/keys/remove|/logs|/logs/show|/config|/config/list|/config/get|/config/set|/config/unset|/config/edit|/config/path|/doctor)
                 place="$place/${COMP_WORDS[i]}" ;;
         esac
     done
@@ -15,8 +15,12 @@ _kiro() {
         "/status") offered="--json --help" ;;
         "/ask") offered="--model -m --account --help" ;;
         "/models") offered="--refresh --json --help" ;;
-        "/accounts") offered="import list show remove rename enable disable refresh usage --help" ;;
+        "/accounts") offered="import scan export restore set list show remove rename enable disable refresh usage --help" ;;
         "/accounts/import") offered="--name --follow --check --yes -y --json --help" ;;
+        "/accounts/scan") offered="--add --check --json --help" ;;
+        "/accounts/export") offered="--output -o --format --plain --yes -y --help" ;;
+        "/accounts/restore") offered="--help" ;;
+        "/accounts/set") offered="--priority --proxy --region --flavour --help" ;;
         "/accounts/list") offered="--json --help" ;;
         "/accounts/show") offered="--json --help" ;;
         "/accounts/remove") offered="--yes -y --help" ;;
@@ -25,7 +29,11 @@ _kiro() {
         "/accounts/disable") offered="--help" ;;
         "/accounts/refresh") offered="--help" ;;
         "/accounts/usage") offered="--json --help" ;;
-        "/login") offered="key --help" ;;
+        "/login") offered="device google github sso key --help" ;;
+        "/login/device") offered="--start-url --region --name --help" ;;
+        "/login/google") offered="--device --browser --no-browser --name --help" ;;
+        "/login/github") offered="--device --browser --no-browser --name --help" ;;
+        "/login/sso") offered="--start-url --region --browser --no-browser --name --help" ;;
         "/login/key") offered="--name --region --check --help" ;;
         "/keys") offered="list create show rotate enable disable remove --help" ;;
         "/keys/list") offered="--json --help" ;;
@@ -39,9 +47,9 @@ _kiro() {
         "/logs/show") offered="--json --help" ;;
         "/config") offered="list get set unset edit path --help" ;;
         "/config/list") offered="--json --help" ;;
-        "/config/get") offered="server.host server.port server.require_key server.allowed_hosts server.cors_origins server.max_body_mb upstream.region upstream.url upstream.proxy auth.social_url auth.oidc_url auth.external_hosts pool.strategy pool.sticky_minutes pool.max_in_flight relay.resume relay.max_attempts_per_account relay.max_attempts relay.first_event_wait_s relay.idle_timeout_s relay.ping_s relay.enforce_max_tokens_below context.on_overflow models.thinking_suffix models.aliases models.hidden log.level log.retention_days responses.retention_days --json --help" ;;
-        "/config/set") offered="server.host server.port server.require_key server.allowed_hosts server.cors_origins server.max_body_mb upstream.region upstream.url upstream.proxy auth.social_url auth.oidc_url auth.external_hosts pool.strategy pool.sticky_minutes pool.max_in_flight relay.resume relay.max_attempts_per_account relay.max_attempts relay.first_event_wait_s relay.idle_timeout_s relay.ping_s relay.enforce_max_tokens_below context.on_overflow models.thinking_suffix models.aliases models.hidden log.level log.retention_days responses.retention_days --help" ;;
-        "/config/unset") offered="server.host server.port server.require_key server.allowed_hosts server.cors_origins server.max_body_mb upstream.region upstream.url upstream.proxy auth.social_url auth.oidc_url auth.external_hosts pool.strategy pool.sticky_minutes pool.max_in_flight relay.resume relay.max_attempts_per_account relay.max_attempts relay.first_event_wait_s relay.idle_timeout_s relay.ping_s relay.enforce_max_tokens_below context.on_overflow models.thinking_suffix models.aliases models.hidden log.level log.retention_days responses.retention_days --help" ;;
+        "/config/get") offered="server.host server.port server.require_key server.allowed_hosts server.cors_origins server.max_body_mb upstream.region upstream.url upstream.proxy auth.social_url auth.oidc_url auth.external_hosts pool.strategy pool.sticky_minutes pool.max_in_flight pool.min_interval_ms pool.requests_per_minute pool.total_requests_per_minute relay.resume relay.max_attempts_per_account relay.max_attempts relay.max_seconds relay.first_event_wait_s relay.idle_timeout_s relay.ping_s relay.enforce_max_tokens_below context.on_overflow models.thinking_suffix models.aliases models.compat models.hidden log.level log.retention_days responses.retention_days --json --help" ;;
+        "/config/set") offered="server.host server.port server.require_key server.allowed_hosts server.cors_origins server.max_body_mb upstream.region upstream.url upstream.proxy auth.social_url auth.oidc_url auth.external_hosts pool.strategy pool.sticky_minutes pool.max_in_flight pool.min_interval_ms pool.requests_per_minute pool.total_requests_per_minute relay.resume relay.max_attempts_per_account relay.max_attempts relay.max_seconds relay.first_event_wait_s relay.idle_timeout_s relay.ping_s relay.enforce_max_tokens_below context.on_overflow models.thinking_suffix models.aliases models.compat models.hidden log.level log.retention_days responses.retention_days --help" ;;
+        "/config/unset") offered="server.host server.port server.require_key server.allowed_hosts server.cors_origins server.max_body_mb upstream.region upstream.url upstream.proxy auth.social_url auth.oidc_url auth.external_hosts pool.strategy pool.sticky_minutes pool.max_in_flight pool.min_interval_ms pool.requests_per_minute pool.total_requests_per_minute relay.resume relay.max_attempts_per_account relay.max_attempts relay.max_seconds relay.first_event_wait_s relay.idle_timeout_s relay.ping_s relay.enforce_max_tokens_below context.on_overflow models.thinking_suffix models.aliases models.compat models.hidden log.level log.retention_days responses.retention_days --help" ;;
         "/config/edit") offered="--help" ;;
         "/config/path") offered="--help" ;;
         "/doctor") offered="--online --json --help" ;;

@@ -23,6 +23,7 @@ from kiro.storage.settings import Loaded, Settings, differences, load
 if TYPE_CHECKING:
     from kiro.accounts.account import Account
     from kiro.accounts.directory import AccountDirectory
+    from kiro.accounts.health import Health, SetAside, SwitchFlavour
     from kiro.auth.http import HttpAsk, HttpReply
     from kiro.auth.refresh import RefreshUrls
     from kiro.storage.client_keys import ClientKey, ClientKeys
@@ -103,10 +104,13 @@ class Runtime:
     """What serving needs. Made by `open_runtime`."""
 
     def __init__(self, home: Home) -> None:
+        from kiro.accounts import health_rows
         from kiro.accounts.access import AccessKeeper
+        from kiro.accounts.turns import Turns
         from kiro.relay.models import ModelShelf
         from kiro.relay.recorder import LogWriter
         from kiro.relay.relay import Relay
+        from kiro.relay.upkeep import Upkeep
         from kiro.storage import request_log
         from kiro.upstream.client import KiroClient
 
@@ -126,11 +130,21 @@ class Runtime:
         self._config_stamp = self._stamp()
         self._usage: dict[str, tuple[float, UsageLimits]] = {}
         self._background: set[asyncio.Task[Any]] = set()
+        self._unsaved: dict[str, Health] = {}
+        self.turns = Turns(
+            lambda: self._accounts,
+            lambda: self.settings.pool,
+            lacking=self.models.lacking,
+            changed=self._remember_health,
+            health=health_rows.load(home.database),
+        )
+        self.upkeep = Upkeep(lambda: self._accounts, self.turns, self.keeper, self.look_up_usage)
         self.relay = Relay(
             client=self.client,
             keeper=self.keeper,
-            accounts=lambda: self._accounts,
-            disable=self._disable,
+            turns=self.turns,
+            set_aside=self._set_aside,
+            switch=self._switch,
             models=self.models,
             settings=lambda: self.settings,
         )
@@ -175,10 +189,58 @@ class Runtime:
             return True
         return False
 
-    def _disable(self, account: "Account", reason: str) -> None:
-        """An account that needs a person is set aside, with the reason where the person will look."""
-        log.warning("account %s is set aside: %s", account.name, reason)
-        self._later(asyncio.to_thread(self.home.accounts.set_state, account.id, "suspended", reason))
+    def _set_aside(self, account: "Account", outcome: "SetAside") -> None:
+        """An account that needs a person is not used any more, with the reason where the person will look."""
+        from msgspec.structs import replace
+
+        log.warning("account %s is set aside: %s (%s)", account.name, outcome.state, outcome.reason)
+        self._accounts = [
+            replace(one, state=outcome.state, reason=outcome.reason) if one.id == account.id else one
+            for one in self._accounts
+        ]
+        self.turns.refresh()
+        self.later(asyncio.to_thread(self.home.accounts.set_state, account.id, outcome.state, outcome.reason))
+
+    async def _switch(self, account: "Account", outcome: "SwitchFlavour") -> "Account":
+        """The account asks another API of Kiro's from now on."""
+        log.warning("account %s uses the API flavour %s from now on", account.name, outcome.flavour)
+        switched: Account = await asyncio.to_thread(
+            lambda: self.home.accounts.change(account.id, flavour=outcome.flavour)
+        )
+        self.keeper.forget(account.id)
+        self._accounts = [switched if one.id == account.id else one for one in self._accounts]
+        self.turns.refresh()
+        return switched
+
+    def _remember_health(self, account: "Account", health: "Health") -> None:
+        """Writes health down, soon and elsewhere; several changes at a time go together."""
+        if health.state != "active":
+            log.info("account %s: %s, %s", account.name, health.state, health.reason)
+        idle = not self._unsaved
+        self._unsaved[account.id] = health
+        if idle:
+            self.later(self._save_health())
+
+    async def _save_health(self) -> None:
+        from kiro.accounts import health_rows
+
+        while self._unsaved:
+            batch = dict(self._unsaved)
+            try:
+                await asyncio.to_thread(health_rows.save, self.home.database, batch)
+            except KiroError as error:
+                log.warning("the health of accounts is not written down: %s", error)
+            for account_id, health in batch.items():
+                if self._unsaved.get(account_id) is health:
+                    del self._unsaved[account_id]
+
+    def _take_over_health(self, stored: "dict[str, Health]") -> None:
+        """What another process has changed: `kiro accounts restore` removes rows. What is not written yet is newer."""
+        from kiro.accounts.health import FINE
+
+        for account in self._accounts:
+            if account.id not in self._unsaved:
+                self.turns.set_health(account.id, stored.get(account.id, FINE), tell=False)
 
     # -- small questions to Kiro
 
@@ -191,11 +253,16 @@ class Runtime:
 
     async def usage(self, account_id: str) -> "UsageLimits":
         """Credits of one account, asked of Kiro at most every ten minutes."""
-        from kiro.upstream import queries
-
         known = self._usage.get(account_id)
         if known is not None and time.time() - known[0] < _USAGE_FRESH_S:
             return known[1]
+        return await self.look_up_usage(account_id)
+
+    async def look_up_usage(self, account_id: str) -> "UsageLimits":
+        """Credits of one account, asked of Kiro now and kept for lists and for the choice of accounts."""
+        from kiro.accounts.account import usage_snapshot
+        from kiro.upstream import queries
+
         access = await self.keeper.access(account_id)
 
         def read(status: int, headers: Any, body: bytes) -> "UsageLimits":
@@ -203,16 +270,21 @@ class Runtime:
 
         limits: UsageLimits = await self._ask(access, queries.usage_ask, read)
         self._usage[account_id] = (time.time(), limits)
+        snapshot = usage_snapshot(limits, time.time())
+        if snapshot is not None:
+            await asyncio.to_thread(self.home.accounts.set_usage, account_id, snapshot)
         return limits
 
     async def _ask(self, access: Any, make: Callable[..., Any], read: Callable[..., Any]) -> Any:
         """Asks with the profile; a 400 is repeated without it, because the services disagree about it."""
         base_url = self.settings.upstream.url
         ask = make(access, base_url)
-        status, headers, body = await self.client.fetch(ask.method, ask.url, ask.headers, ask.body)
+        status, headers, body = await self.client.fetch(ask.method, ask.url, ask.headers, ask.body, proxy=access.proxy)
         if status == 400 and access.profile_arn:
             ask = make(access, base_url, with_profile=False)
-            status, headers, body = await self.client.fetch(ask.method, ask.url, ask.headers, ask.body)
+            status, headers, body = await self.client.fetch(
+                ask.method, ask.url, ask.headers, ask.body, proxy=access.proxy
+            )
         return read(status, headers, body)
 
     async def _send(self, ask: "HttpAsk") -> "HttpReply":
@@ -240,7 +312,8 @@ class Runtime:
             (key_id,),
         )
         totals = dict(row) if row is not None else {}
-        return {"uptime_s": round(time.time() - self.started_at), **totals}
+        now = {"in_flight": self.turns.in_flight, "waiting": self.turns.waiting}
+        return {"uptime_s": round(time.time() - self.started_at), **now, **totals}
 
     async def usage_limits(self, name: str | None) -> dict[str, Any]:
         """Credits of one account, or of the one whose turn it is."""
@@ -260,10 +333,14 @@ class Runtime:
 
     async def _watch(self) -> None:
         """Notices what other processes change; asks for models when there is somebody to ask."""
+        from kiro.accounts import health_rows
+
         while True:
             try:
                 if await asyncio.to_thread(self._look):
                     self.keeper.forget()
+                    self._take_over_health(await asyncio.to_thread(health_rows.load, self.home.database))
+                    self.turns.refresh()
                 for account in self._accounts:
                     if account.enabled:
                         await self.models.refresh(account.id)
@@ -303,7 +380,9 @@ class Runtime:
         self.keeper.configure(self._refresh_urls(), settings.upstream.region)
         self.client.configure(idle_timeout_s=settings.relay.idle_timeout_s, proxy=settings.upstream.proxy)
         models = settings.models
-        self.models.configure(aliases=models.aliases, hidden=models.hidden, suffix=models.thinking_suffix or "")
+        self.models.configure(
+            aliases=models.aliases, hidden=models.hidden, suffix=models.thinking_suffix or "", compat=models.compat
+        )
 
     def _stamp(self) -> tuple[int, int] | None:
         try:
@@ -312,10 +391,15 @@ class Runtime:
             return None
         return stat.st_mtime_ns, stat.st_size
 
-    def _later(self, work: Any) -> None:
+    def later(self, work: Any) -> None:
+        """Does something beside the requests; waited for at the end."""
         task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+    async def settled(self) -> None:
+        """Waits for what `later` was given so far."""
+        await asyncio.gather(*self._background, return_exceptions=True)
 
     async def _prune(self) -> None:
         from kiro.storage import request_log
@@ -334,7 +418,8 @@ async def open_runtime(home: Home, *, background: bool = True) -> AsyncIterator[
     """Everything running; `background` False leaves out the watch and the pruning, for one question."""
     runtime = Runtime(home)
     async with runtime.client, runtime.log:
-        tasks = [asyncio.create_task(work()) for work in (runtime._watch, runtime._prune)] if background else []  # noqa: SLF001  its own module
+        works = (runtime._watch, runtime._prune, runtime.upkeep.run) if background else ()  # noqa: SLF001  its own module
+        tasks = [asyncio.create_task(work()) for work in works]
         try:
             yield runtime
         finally:

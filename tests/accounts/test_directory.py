@@ -148,8 +148,8 @@ def test_a_disabled_account_keeps_the_state_below(directory):
     account = directory.add(social()).account
     directory.set_state(account.id, "exhausted", "month")
     disabled = directory.enable(account.name, False)
-    assert (disabled.shown_state, disabled.state) == ("disabled", "exhausted")
-    assert directory.enable(account.name, True).shown_state == "exhausted"
+    assert (disabled.enabled, disabled.state) == (False, "exhausted")
+    assert directory.enable(account.name, True).state == "exhausted"
 
 
 def test_a_removed_account_leaves_no_secret(directory, tmp_path):

@@ -53,7 +53,9 @@ def test_the_next_turn_is_cut_at_the_same_place():
     assert first[3] == second[3]
 
 
-@pytest.mark.parametrize("messages", [(user("x" * 9000),), (user("a"), assistant("b"), user("c"))], ids=["one turn", "two turns"])
+@pytest.mark.parametrize(
+    "messages", [(user("x" * 9000),), (user("a"), assistant("b"), user("c"))], ids=["one turn", "two turns"]
+)
 def test_what_cannot_be_shortened_is_left(messages):
     assert trim(Conversation("m", messages), 0.5) is None
 

@@ -9,7 +9,27 @@ from kiro.emulator.answers import RawEvent
 from kiro.emulator.faults import Replay, Shred
 from support.sse import blocks_of, records
 
-ALPHABET = ["a", " ", "\n", "\t", '"', "\\", "{", "}", "<", "é", "日", "😀", "👨‍👩‍👧", "\u0301", "🇫🇷", "\u2028", "</thinking>", "data: ", "\x7f"]
+ALPHABET = [
+    "a",
+    " ",
+    "\n",
+    "\t",
+    '"',
+    "\\",
+    "{",
+    "}",
+    "<",
+    "é",
+    "日",
+    "😀",
+    "👨‍👩‍👧",
+    "\u0301",
+    "🇫🇷",
+    "\u2028",
+    "</thinking>",
+    "data: ",
+    "\x7f",
+]
 
 
 class Script:
@@ -74,7 +94,14 @@ def ask(**more):
     tools = [{"name": "run", "description": "Runs", "input_schema": {"type": "object"}}]
     messages = [{"role": "user", "content": "go"}]
     thinking = {"type": "adaptive"}
-    return {"model": "claude-opus-5", "max_tokens": 9000, "messages": messages, "tools": tools, "thinking": thinking, **more}
+    return {
+        "model": "claude-opus-5",
+        "max_tokens": 9000,
+        "messages": messages,
+        "tools": tools,
+        "thinking": thinking,
+        **more,
+    }
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -105,7 +105,9 @@ async def test_no_page_is_allowed_unasked(proxy):
 
 @pytest.mark.parametrize(("method", "path"), sorted({(method, path) for method, path, _ in routes()}))
 async def test_every_route_is_guarded(proxy, method, path):
-    url = proxy.url + re.sub(r"\{account\}", "first", re.sub(r"\{verb[^}]*\}", "generateContent", re.sub(r"\{(model|id)[^}]*\}", "x", path)))
+    url = proxy.url + re.sub(
+        r"\{account\}", "first", re.sub(r"\{verb[^}]*\}", "generateContent", re.sub(r"\{(model|id)[^}]*\}", "x", path))
+    )
     async with proxy.session.request(method, url, headers={"Host": "evil.example"}) as response:
         assert (response.status == 403) == (path not in OPEN)
     if path not in OPEN:

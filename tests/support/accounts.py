@@ -35,4 +35,4 @@ def usage(used=0.0, limit=1000.0, **more):
 def stand(name="first", *, health=FINE, priority=0, enabled=True, state="active", credits_told=None, **more):
     """A Standing; `more` are its own fields."""
     who = account(name, priority=priority, enabled=enabled, state=state, usage=credits_told)
-    return msgspec.structs.replace(standing(who, health, 0), **more)
+    return msgspec.structs.replace(standing(who, health), **more)

@@ -7,6 +7,7 @@ import aiohttp
 
 from kiro.auth.flow import Hands, drive
 from kiro.auth.http import HttpAsk, HttpReply
+from kiro.auth.loopback import Loopback
 from kiro.auth.records import ImportedAccount
 from kiro.auth.steps import Browse, Flow, ShowCode
 from kiro.errors import NetworkFailed
@@ -25,7 +26,7 @@ class Signer:
         self.pages: list[Browse] = []
         self.unreachable = 0
         self.on_code: Callable[[ShowCode], object] = lambda _: None
-        self.on_page: Callable[[Browse, int], Awaitable[object]] | None = None
+        self.on_page: Callable[[Browse, Loopback], Awaitable[object]] | None = None
 
     def now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
@@ -52,7 +53,7 @@ class Signer:
         self.codes.append(step)
         self.on_code(step)
 
-    async def _page(self, step: Browse, port: int) -> None:
+    async def _page(self, step: Browse, listener: Loopback) -> None:
         self.pages.append(step)
         assert self.on_page is not None
-        await self.on_page(step, port)
+        await self.on_page(step, listener)

@@ -6,7 +6,7 @@ import pytest
 
 from kiro.emulator import models as emulated
 from kiro.errors import UpstreamBroken
-from kiro.upstream.catalogue import KNOWN_MODELS, Model, Resolved, normalise, parse_models
+from kiro.upstream.catalogue import KNOWN_MODELS, Model, Resolved, normalise, parse_models, stand_in
 
 LIVE = [model.id for model in KNOWN_MODELS]
 
@@ -109,3 +109,32 @@ def test_missing_numbers_come_from_the_built_in_table():
 def test_anything_else_is_an_error(body):
     with pytest.raises(UpstreamBroken, match="model list"):
         parse_models(body)
+
+
+IDS = [model.id for model in KNOWN_MODELS]
+
+
+@pytest.mark.parametrize(
+    ("asked", "model"),
+    [
+        ("gpt-4o-mini", "claude-haiku-4.5"),
+        ("gpt-3.5-turbo", "claude-haiku-4.5"),
+        ("gemini-3.5-flash-lite", "claude-haiku-4.5"),
+        ("models/gemini-3.8-flash", "claude-haiku-4.5"),
+        ("gemini-3.1-pro-preview", "claude-sonnet-5.5"),
+        ("claude-3-5-haiku-20241022", "claude-haiku-4.5"),
+        ("claude-3-7-sonnet-20250219", "claude-sonnet-5.5"),
+        ("o3", "claude-opus-5.5"),
+        ("gpt-5.5", "gpt-5.6-sol"),
+        ("gpt-6-sol", "gpt-5.6-sol"),
+        ("codex-mini-latest", "claude-haiku-4.5"),
+        ("no-such-model", None),
+        ("claude-opus-9", None),
+    ],
+)
+def test_a_name_of_somebody_else_s_model_has_a_stand_in(asked, model):
+    assert stand_in(asked, IDS) == model
+
+
+def test_without_a_gpt_of_kiro_s_the_newest_sonnet_stands_in():
+    assert stand_in("gpt-5.5", ["claude-sonnet-4.5", "claude-haiku-4.5"]) == "claude-sonnet-4.5"

@@ -92,6 +92,7 @@ class AccessKeeper:
         self._held: dict[str, _Held] = {}
         self._running: dict[str, asyncio.Task[Access]] = {}
         self._trouble: dict[str, _Trouble] = {}
+        self._proxies: dict[str, str | None] = {}
 
     def configure(self, urls: RefreshUrls, region: str) -> None:
         """Take over changed settings."""
@@ -137,15 +138,21 @@ class AccessKeeper:
             return held.access
         return await self._shared(account_id, rejected_token or "")
 
+    async def refresh_ahead(self, account_id: str, margin: timedelta) -> None:
+        """Refresh now if the token ends within `margin`, so that no request has to wait for it. Raises as `access`."""
+        held = self._held.get(account_id)
+        if held is None or held.good_until <= self._clock() + margin - _MARGIN:
+            await self._shared(account_id, None, margin)
+
     async def close(self) -> None:
         """Let running refreshes end: one that was cut off could lose a rotated token."""
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
-    async def _shared(self, account_id: str, rejected: str | None) -> Access:
+    async def _shared(self, account_id: str, rejected: str | None, margin: timedelta = _MARGIN) -> Access:
         """Join the running refresh or start it. A caller that goes away does not stop it."""
         task = self._running.get(account_id)
         if task is None:
-            task = asyncio.create_task(self._renew(account_id, rejected), name=f"refresh-{account_id}")
+            task = asyncio.create_task(self._renew(account_id, rejected, margin), name=f"refresh-{account_id}")
             self._running[account_id] = task
             task.add_done_callback(lambda done: self._ended(account_id, done))
         return await asyncio.shield(task)
@@ -155,10 +162,10 @@ class AccessKeeper:
         if not task.cancelled():
             task.exception()  # looked at here, in case every caller has gone away
 
-    async def _renew(self, account_id: str, rejected: str | None) -> Access:
+    async def _renew(self, account_id: str, rejected: str | None, margin: timedelta) -> Access:
         """`rejected` None: whatever is fresh will do. Otherwise anything but that token; empty: refresh in any case."""
         account, credentials = await self._load(account_id)
-        found = self._usable(account, credentials, rejected)
+        found = self._usable(account, credentials, rejected, margin)
         if found is not None:
             return found
         if isinstance(credentials, ApiKeyCredentials):
@@ -172,7 +179,7 @@ class AccessKeeper:
         await asyncio.to_thread(lock.acquire)
         try:
             account, credentials = await self._load(account_id)
-            found = self._usable(account, credentials, rejected)
+            found = self._usable(account, credentials, rejected, margin)
             if found is not None:
                 return found
             return await self._refresh(account, credentials, rejected)
@@ -237,6 +244,8 @@ class AccessKeeper:
         if account is None:
             raise SignInNeeded("The account is not there any more.", hint="`kiro accounts list` shows what there is.")
         credentials = self._directory.credentials(account_id)
+        proxy = self._directory.proxy(account_id) if account.proxy is not None else None
+        self._proxies[account_id] = proxy.reveal() if proxy is not None else None
         if account.mode == "follow":
             followed = read_source(account, self._clock(), self._urls.external_hosts)
             if followed is not None and (credentials is None or bearer(followed) != bearer(credentials)):
@@ -247,11 +256,13 @@ class AccessKeeper:
             raise SignInNeeded(f"The sign-in of {account.name} is not stored.", hint=sign_in_hint(account))
         return account, credentials
 
-    def _usable(self, account: Account, credentials: Credentials, rejected: str | None) -> Access | None:
-        """What is stored, if it is fresh and not the rejected one."""
+    def _usable(
+        self, account: Account, credentials: Credentials, rejected: str | None, margin: timedelta
+    ) -> Access | None:
+        """What is stored, if it is good for at least `margin` and not the rejected one."""
         token = bearer(credentials)
         good_until = _good_until(credentials)
-        if token is None or good_until is None or good_until <= self._clock():
+        if token is None or good_until is None or good_until <= self._clock() + (margin - _MARGIN):
             return None
         if rejected == "" or token.reveal() == rejected:
             return None
@@ -277,7 +288,7 @@ class AccessKeeper:
         return self._hold(account, credentials, min(ends, now + timedelta(seconds=wait_s)))
 
     def _hold(self, account: Account, credentials: Credentials, good_until: datetime) -> Access:
-        access = make_access(account, credentials, self._region)
+        access = make_access(account, credentials, self._region, self._proxies.get(account.id))
         self._held[account.id] = _Held(access, good_until)
         return access
 

@@ -1,12 +1,15 @@
 """Who an account is, and the words for how it fares. No secrets, no I/O."""
 
-from datetime import datetime
-from typing import Final, Literal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
 from kiro.auth.credentials import Kind
 from kiro.upstream.endpoints import Flavour
+
+if TYPE_CHECKING:
+    from kiro.upstream.queries import UsageLimits
 
 State = Literal[
     "active",
@@ -28,7 +31,7 @@ STATES: Final[dict[State, str]] = {
     "exhausted": "the credits of the period are spent",
     "suspended": "Kiro has locked the account; its owner has to ask Kiro",
     "invalid": "the sign-in is dead; sign in again",
-    "misconfigured": "something is missing that a sign-in needs",
+    "misconfigured": "the sign-in lacks something, or Kiro does not let it in here",
     "needs_profile": "no Kiro profile of the company was found",
     "failing": "several failures in a row; tried again later",
 }
@@ -36,13 +39,29 @@ STATES: Final[dict[State, str]] = {
 
 
 class UsageSnapshot(msgspec.Struct, frozen=True):
-    """Credits of the period as Kiro told them at `taken_at`."""
+    """Credits of the period as Kiro told them at `taken_at`.
+
+    `left` also counts trials, bonuses and an overage that is switched on; None in what older versions stored.
+    """
 
     used: float
     limit: float
     resets_at: datetime | None = None
     plan: str | None = None
     taken_at: datetime | None = None
+    left: float | None = None
+    overage: bool = False
+
+
+def usage_snapshot(limits: "UsageLimits", now: float) -> UsageSnapshot | None:
+    """What Kiro told at `now` (seconds), in the form that is kept; None when it told no numbers."""
+    if limits.used is None or limits.limit is None:
+        return None
+    resets = datetime.fromtimestamp(limits.resets_at, UTC) if limits.resets_at else None
+    taken = datetime.fromtimestamp(now, UTC)
+    return UsageSnapshot(
+        limits.used, limits.limit, resets, limits.plan, taken, limits.remaining, limits.overage_enabled
+    )
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,8 +95,3 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     proxy: str | None = None
     expires_at: datetime | None = None
     usage: UsageSnapshot | None = None
-
-    @property
-    def shown_state(self) -> str:
-        """The state as lists show it: a disabled account is just that."""
-        return self.state if self.enabled else "disabled"

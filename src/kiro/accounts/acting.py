@@ -23,8 +23,10 @@ from kiro.errors import SignInNeeded
 from kiro.upstream.endpoints import API_REGIONS, Access
 
 
-def make_access(account: Account, credentials: Credentials, fallback_region: str = "us-east-1") -> Access:
-    """What a request needs to act for the account: bearer, kind of token, profile, region."""
+def make_access(
+    account: Account, credentials: Credentials, fallback_region: str = "us-east-1", proxy: str | None = None
+) -> Access:
+    """What a request needs to act for the account: bearer, kind of token, profile, region, and its own way there."""
     token = bearer(credentials)
     if token is None:
         raise SignInNeeded(f"{account.name} has no access token yet.", hint=sign_in_hint(account))
@@ -48,6 +50,7 @@ def make_access(account: Account, credentials: Credentials, fallback_region: str
         region=api_region(account, credentials, fallback_region),
         flavour=account.flavour,
         machine_id=account.machine_id,
+        proxy=proxy,
     )
 
 

@@ -20,7 +20,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from kiro.accounts import health_rows
 from kiro.accounts.account import Account, Mode, State, UsageSnapshot
+from kiro.accounts.health import Health
 from kiro.auth.credentials import (
     ApiKeyCredentials,
     Credentials,
@@ -99,7 +101,7 @@ class AccountDirectory:
         """Add an account, or renew the secrets of the one it is. `name` is the person's choice for a new one."""
         if name is not None:
             check_name(name)
-        known = self._same(imported)
+        known = self.known(imported, source)
         if known is not None:
             return Added(self._renew(known, imported, name, mode, source), merged=True)
         account = self._new(imported, name, mode, source, now or datetime.now(UTC))
@@ -110,6 +112,15 @@ class AccountDirectory:
             marks = ", ".join("?" * len(_COLUMNS))
             change.run(f"INSERT INTO accounts ({', '.join(_COLUMNS)}) VALUES ({marks})", _stored(account))  # noqa: S608  # constant column names
         return Added(account, merged=False)
+
+    def known(self, imported: ImportedAccount, source: str | None = None) -> Account | None:
+        """The account that this one is, if it is here. An account that follows `source` is known by that, too."""
+        same = self._same(imported)
+        if same is not None or source is None:
+            return same
+        kind = kind_of(imported.credentials)
+        alike = [account for account in self.list() if account.mode == "follow" and account.kind == kind]
+        return next((account for account in alike if account.source == source and _no_other(account, imported)), None)
 
     def credentials(self, account_id: str) -> Credentials | None:
         """The secrets of an account, decrypted anew each time."""
@@ -186,6 +197,18 @@ class AccountDirectory:
                 (state, reason, account_id, state, reason),
             )
 
+    def health(self) -> dict[str, Health]:
+        """What was learned about accounts from Kiro's refusals, by id; perfect health is left out."""
+        return health_rows.load(self._database)
+
+    def restore(self, name: str) -> Account:
+        """Nothing speaks against the account any more: no rest, no set-aside. Whether it is enabled stays."""
+        account = self.get(name)
+        with self._database.change() as change:
+            health_rows.forget(change, account.id)
+            change.run("UPDATE accounts SET state = 'active', reason = NULL WHERE id = ?", (account.id,))
+        return self.get(account.id)
+
     def set_usage(self, account_id: str, usage: UsageSnapshot) -> None:
         with self._database.change() as change:
             text = msgspec.json.encode(usage).decode()
@@ -222,6 +245,7 @@ class AccountDirectory:
             mode=mode,
             source=source,
         )
+        self.restore(account.id)
         self.set_state(account.id, _first_state(imported))
         return self.get(account.id)
 
@@ -321,6 +345,11 @@ def free_name(wanted: str, taken: Callable[[str], bool]) -> str:
         number += 1
         name = f"{wanted}-{number}"
     return name
+
+
+def _no_other(account: Account, imported: ImportedAccount) -> bool:
+    """Nothing says that these are two persons."""
+    return _agree(account.user_id, imported.user_id) and _agree(account.email, imported.email)
 
 
 def _agree(one: str | None, other: str | None) -> bool:

@@ -1,126 +1,212 @@
-"""Whose turn it is: pure decisions over values, with time passed in.
+"""Whose turn it is: a pure decision over values, with time passed in.
 
-`choose` picks the account for a request, `after` says what an outcome does to an account's health.
-Nothing here sleeps, reads a clock or keeps state; the relay does what is decided.
+`choose` answers with `Take`, or with `Wait` when every account that could serve is busy or paced, or
+raises when none can. Nothing here sleeps, reads a clock or keeps state; `accounts.turns` does what is
+decided, `accounts.health` says what an outcome costs.
+
+One pass over the accounts collects who is free: for an account with nothing against it that is two
+comparisons. Everything unusual (rests, probation, benched models, the reason why nobody is free) is
+looked at only where it occurs.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Collection, Sequence
+from typing import Final, TypeAlias
 
 import msgspec
 
 from kiro.accounts.account import Account
-from kiro.errors import (
-    AccessRefused,
-    AccountSuspended,
-    ApplicationRefused,
-    KiroError,
-    NoAccountReady,
-    ProfileRefused,
-    QuotaExhausted,
-    RateLimited,
-    SignInNeeded,
-    TokenRejected,
-)
+from kiro.accounts.strategies import NEVER, STRATEGIES, Standing, Turns
+from kiro.errors import NoAccountReady, SignInNeeded, UnknownModel
+from kiro.storage.sections import PoolSettings
 
-_FIRST_REST_S: Final = 10.0
-_LONGEST_REST_S: Final = 60.0
-_SUSPICIOUS_REST_S: Final = 1800.0
-_QUOTA_RECHECK_S: Final = {"hour": 600.0, "day": 3600.0, "week": 3600.0, "month": 3600.0}
-_REFUSED_REST_S: Final = 600.0
-_TOKEN_REST_S: Final = 300.0
+_MINUTE_S: Final = 60.0
+_NOBODY: Final[frozenset[str]] = frozenset()
 
 
-class Health(msgspec.Struct, frozen=True):
-    """How an account is doing. `resting_until` is a wall-clock time in seconds, 0 when it may work."""
+class Ask(msgspec.Struct, frozen=True):
+    """What a request wants of an account. `only` pins one by name or id; `tried` (ids) have failed it already."""
 
-    resting_until: float = 0.0
-    reason: str | None = None
-    failures: int = 0
-
-
-class Disable(msgspec.Struct, frozen=True):
-    """The account needs a person; `reason` says why."""
-
-    reason: str
+    model: str | None = None
+    session: str | None = None
+    only: str | None = None
+    tried: frozenset[str] = _NOBODY
 
 
-def choose(
-    accounts: Sequence[Account],
-    health: Mapping[str, Health],
-    *,
-    now: float,
-    tried: frozenset[str] = frozenset(),
-    only: str | None = None,
-) -> Account:
-    """The account to use: the first by priority that is enabled, not resting and not tried yet.
+class Take(msgspec.Struct, frozen=True):
+    """Use this account. `bind`: the session stays with it from now on."""
 
-    `only` pins one by name or id. Raises SignInNeeded when there is nothing to choose from and
-    NoAccountReady, with the time until the first is ready, when all rest.
+    account: Account
+    bind: bool = True
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Somebody can serve, but not now: ask again when a place gets free, or at `until`, if that is known."""
+
+    until: float | None = None
+
+
+Choice: TypeAlias = Take | Wait
+
+
+class View(msgspec.Struct, frozen=True):
+    """What the choice looks at besides the accounts. All are facts about this moment.
+
+    `bound` is the account the session stays with; `lacking` are ids of accounts without the model;
+    `turns` says when each account had its last turn with the model; `total` are all starts of the last minute.
     """
-    wanted = [account for account in accounts if only is None or only in (account.name, account.id)]
-    if not wanted:
-        raise _nothing_to_choose(accounts, only)
-    usable = [account for account in wanted if account.enabled and account.state != "invalid"]
+
+    bound: str | None = None
+    lacking: frozenset[str] = _NOBODY
+    turns: Turns = {}
+    total: Sequence[float] = ()
+
+
+def choose(standings: Collection[Standing], ask: Ask, rules: PoolSettings, view: View, *, now: float) -> Choice:
+    """The account to use. Raises SignInNeeded (there is none), UnknownModel (no plan has the model) or NoAccountReady."""
+    if ask.only is not None:
+        standings = _pinned(standings, ask.only)
+        view = msgspec.structs.replace(view, lacking=_NOBODY)
+    total_free = free_at(view.total, rules.total_requests_per_minute)
+    if total_free > now:
+        _explain(standings, ask, view, now)
+        return Wait(total_free)
+    ready = _ready(standings, ask, rules, view, now)
+    if not ready:
+        open_to_all = _NOBODY if _all_lack(standings, view) else view.lacking
+        view = msgspec.structs.replace(view, lacking=open_to_all)
+        ready = _ready(standings, ask, rules, view, now, any_bench=True)
+    if not ready:
+        _explain(standings, ask, view, now)
+        return Wait(_next_change(standings, ask, rules, view, now))
+    if view.bound is not None:
+        for one in ready:
+            if one.id == view.bound:
+                return Take(one.account)
+    chosen = STRATEGIES[rules.strategy](ready, view.turns).account
+    return Take(chosen, bind=not _only_busy(standings, ask, view, now))
+
+
+def free_at(started: Sequence[float], most: int) -> float:
+    """When a limit of `most` starts per minute lets the next one go; 0 switches the limit off."""
+    if most == 0 or len(started) < most:
+        return NEVER
+    return started[-most] + _MINUTE_S
+
+
+def _ready(
+    standings: Collection[Standing], ask: Ask, rules: PoolSettings, view: View, now: float, *, any_bench: bool = False
+) -> list[Standing]:
+    """Who may take the request now. `any_bench` lets in those whose model was overloaded a moment ago."""
+    barred = ask.tried | view.lacking if view.lacking else ask.tried
+    most = rules.max_in_flight
+    ready = [
+        one
+        for one in standings
+        if one.in_flight < most and one.id not in barred and (one.plain or _fit(one, ask, now, any_bench=any_bench))
+    ]
+    if rules.min_interval_ms or rules.requests_per_minute:
+        ready = [one for one in ready if _paced_until(one, rules) <= now]
+    return ready
+
+
+def _fit(one: Standing, ask: Ask, now: float, *, any_bench: bool) -> bool:
+    """An account with something against it: is it good for this request now?"""
+    health = one.health
+    if not one.usable or health.resting(now):
+        return False
+    if one.in_flight and health.on_probation(now):
+        return False
+    bench = health.bench(ask.model, now) if health.benched else None
+    return bench is None or (any_bench and not bench.lacking)
+
+
+def _paced_until(one: Standing, rules: PoolSettings) -> float:
+    by_interval = one.last_started + rules.min_interval_ms / 1000 if rules.min_interval_ms else NEVER
+    return max(by_interval, free_at(one.started, rules.requests_per_minute))
+
+
+def _only_busy(standings: Collection[Standing], ask: Ask, view: View, now: float) -> bool:
+    """The session's account is well and merely has no place now: the session will come back to it."""
+    if view.bound is None or view.bound in ask.tried:
+        return False
+    bound = next((one for one in standings if one.id == view.bound), None)
+    return bound is not None and bound.usable and not bound.health.resting(now) and _has(bound, ask, now)
+
+
+def _has(one: Standing, ask: Ask, now: float) -> bool:
+    bench = one.health.bench(ask.model, now)
+    return bench is None or not bench.lacking
+
+
+def _all_lack(standings: Collection[Standing], view: View) -> bool:
+    """Lists can be old: when nobody's list has the model, everybody may be asked."""
+    return all(one.id in view.lacking for one in standings if one.usable)
+
+
+def _pinned(standings: Collection[Standing], only: str) -> list[Standing]:
+    found = [one for one in standings if only in (one.account.name, one.id)]
+    if not found and standings:
+        names = ", ".join(sorted(one.account.name for one in standings))
+        raise SignInNeeded(f"There is no account {only!r}.", hint=f"There are: {names}.")
+    return found
+
+
+def _explain(standings: Collection[Standing], ask: Ask, view: View, now: float) -> None:
+    """Raises why nobody can serve; returns when somebody could, if only there were a place."""
+    if not standings:
+        raise SignInNeeded(
+            "There is no account yet.",
+            hint="`kiro accounts import FILE` reads a sign-in of another program, `kiro login key` takes a Kiro API key.",
+        )
+    usable = [one for one in standings if one.usable]
     if not usable:
         raise SignInNeeded(
-            "No account can be used: each is disabled or its sign-in is dead.",
-            hint="`kiro accounts list` says why; `kiro accounts import` or `kiro login` renews one.",
+            _nobody_usable(standings),
+            hint="`kiro accounts list` says why; `kiro accounts import` or `kiro login` renews a sign-in.",
         )
-    ready = [account for account in usable if _rest(health, account, now) <= 0 and account.id not in tried]
-    if ready:
-        return min(ready, key=lambda account: (account.priority, account.name))
-    waits = [_rest(health, account, now) for account in usable if account.id not in tried]
-    raise _all_rest(len(usable), min(waits, default=0.0))
+    able = [one for one in usable if one.id not in view.lacking or _all_lack(standings, view)]
+    having = [one for one in able if _has(one, ask, now)]
+    if not having and ask.model is not None:
+        raise UnknownModel(ask.model, hint="Neither the plans nor the regions of your accounts have it.")
+    waiting = [one for one in having if one.id not in ask.tried]
+    if all(one.health.resting(now) for one in waiting):
+        raise _all_rest(waiting or having, now)
 
 
-def after(error: KiroError | None, before: Health, *, now: float) -> Health | Disable:
-    """Health after an outcome. `None` is success. Only what is the account's own doing costs it anything."""
-    if error is None:
-        return Health()
-    failures = before.failures + 1
-    match error:
-        case AccountSuspended():
-            return Disable(f"suspended: {error.message}")
-        case RateLimited(suspicious=True):
-            return Health(
-                now + (error.retry_after_s or _SUSPICIOUS_REST_S), "limited for suspicious activity", failures
-            )
-        case RateLimited(reason="SERVICE_REQUEST_RATE_EXCEEDED"):
-            return before
-        case RateLimited():
-            rest = min(_FIRST_REST_S * 2 ** (failures - 1), _LONGEST_REST_S)
-            return Health(now + (error.retry_after_s or rest), "rate limited", failures)
-        case QuotaExhausted():
-            rest = error.retry_after_s or _QUOTA_RECHECK_S[error.period]
-            return Health(now + rest, f"credits of this {error.period} are spent", failures)
-        case TokenRejected():
-            return Health(now + _TOKEN_REST_S, "its token is not accepted", failures)
-        case ApplicationRefused() | ProfileRefused() | AccessRefused():
-            return Health(now + _REFUSED_REST_S, f"refused: {error.message}", failures)
-        case _:
-            return before
+def _next_change(
+    standings: Collection[Standing], ask: Ask, rules: PoolSettings, view: View, now: float
+) -> float | None:
+    """The next time at which time alone frees somebody."""
+    times: list[float] = []
+    for one in standings:
+        if one.usable and one.id not in ask.tried and one.id not in view.lacking:
+            times += [time for time in (one.health.resting_until, _paced_until(one, rules)) if time > now]
+    return min(times, default=None)
 
 
-def _rest(health: Mapping[str, Health], account: Account, now: float) -> float:
-    known = health.get(account.id)
-    return known.resting_until - now if known is not None else 0.0
+def _nobody_usable(standings: Collection[Standing]) -> str:
+    if len(standings) > 1:
+        return (
+            f"None of the {len(standings)} accounts can be used: each is disabled, set aside, or its sign-in is dead."
+        )
+    (account,) = (one.account for one in standings)
+    why = "disabled" if not account.enabled else f"{account.state} ({account.reason})" if account.reason else None
+    return f"The account {account.name} cannot be used: it is {why or account.state}."
 
 
-def _nothing_to_choose(accounts: Sequence[Account], only: str | None) -> SignInNeeded:
-    if accounts:
-        names = ", ".join(sorted(account.name for account in accounts))
-        return SignInNeeded(f"There is no account {only!r}.", hint=f"There are: {names}.")
-    return SignInNeeded(
-        "There is no account yet.",
-        hint="`kiro accounts import FILE` reads a sign-in of another program, `kiro login key` takes a Kiro API key.",
-    )
+def _all_rest(resting: Sequence[Standing], now: float) -> NoAccountReady:
+    first = min(resting, key=lambda one: one.health.resting_until)
+    wait_s = max(1.0, first.health.resting_until - now)
+    reason = f" ({first.health.reason})" if first.health.reason else ""
+    if len(resting) == 1:
+        message = f"The account {first.account.name} is resting{reason}; it is ready in {_span(wait_s)}."
+    else:
+        message = f"All {len(resting)} accounts that could serve are resting; the first is ready in {_span(wait_s)}."
+    return NoAccountReady(message, hint="`kiro accounts list` shows why.", retry_after_s=wait_s)
 
 
-def _all_rest(count: int, wait_s: float) -> NoAccountReady:
-    who = "The account is" if count == 1 else f"All {count} accounts are"
-    return NoAccountReady(
-        f"{who} resting; the first is ready in {max(1, round(wait_s))} s.",
-        hint="`kiro accounts list` shows why.",
-        retry_after_s=max(1.0, wait_s),
-    )
+def _span(seconds: float) -> str:
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

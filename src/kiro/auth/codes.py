@@ -18,6 +18,8 @@ MEANINGS: Final[dict[str, str]] = {
     "E_NOT_A_CREDENTIAL": "The file accompanies a sign-in but is none. Import the token file beside it.",
     "E_NO_ACCOUNTS": "Nobody is signed in there.",
     "E_UNREADABLE_STORE": "The database cannot be read; it is damaged or not a Kiro CLI database.",
+    "E_NEWER": "It was written by a newer kiro; update kiro.",
+    "R_UNREADABLE": "has fields that cannot be read",
     "R_NOT_AN_OBJECT": "is not an object",
     "R_STATUS_ERROR": "was marked as broken by the program that wrote it",
     "R_BAD_REGION": "names a region that is none",

@@ -17,6 +17,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 
 from kiro.auth.credentials import ApiKeyCredentials
+from kiro.auth.exports import OWN_FORMAT, read_own
 from kiro.auth.fields import RecordRefused
 from kiro.auth.records import ImportedAccount, Reading, read_record, registration_warnings
 from kiro.auth.stores import UnreadableStore, read_store
@@ -50,14 +51,15 @@ def read_import(
     siblings: Callable[[str], bytes | None],
     now: datetime,
     extra_hosts: tuple[str, ...] = (),
+    trusted: bool = False,
 ) -> ImportReport:
     """Read every account in `data`.
 
     `name` is the file's name (a database needs it to find its `-wal`), `siblings` gives the bytes of a
-    file in the same folder, `now` is aware, `extra_hosts` is the setting `auth.external_hosts`. Never raises
-    for bad input. A SQLite store is copied to a private temporary folder to be read.
+    file in the same folder, `now` is aware, `extra_hosts` is the setting `auth.external_hosts`. `trusted`: the
+    person's passphrase opened it, so that hosts they agreed to before are believed. Never raises for bad input. A SQLite store is copied to a private temporary folder to be read.
     """
-    how = Reading(now, siblings, extra_hosts=extra_hosts)
+    how = Reading(now, siblings, extra_hosts=extra_hosts, trusted=trusted)
     if data.startswith(b"SQLite format 3\0"):
         return _from_store(data, name, how)
     if len(data) > _MAX_BYTES:
@@ -156,6 +158,8 @@ def _from_references(items: list[Any], how: Reading) -> ImportReport:
 
 def _from_object(document: dict[str, Any], how: Reading) -> ImportReport:
     name, records = _object_format(document)
+    if name == OWN_FORMAT:
+        return _from_own(document, records, how)
     if name == "unknown":
         return _failed(name, "E_UNKNOWN_FORMAT")
     if name == "kiroproxy-config":
@@ -184,6 +188,8 @@ def _object_format(document: dict[str, Any]) -> tuple[str, list[Any]]:
     keys = document.keys()
     has = keys.__contains__
     accounts = document.get("accounts")
+    if document.get("format") == OWN_FORMAT and isinstance(accounts, list):
+        return OWN_FORMAT, accounts
     if document.get("format") == "kiro-proxy-backup":
         records = document.get("credentials")
         return "kiro-go-backup", records if isinstance(records, list) else []
@@ -269,6 +275,23 @@ def _from_store(data: bytes, name: str, how: Reading) -> ImportReport:
     )
     legacy = {"W_LEGACY_KEY"} if any(row.legacy for row in rows) else set()
     return msgspec.structs.replace(report, warnings=report.warnings | legacy)
+
+
+def _from_own(document: dict[str, Any], records: list[Any], how: Reading) -> ImportReport:
+    if document.get("version") != 1:
+        return _failed(OWN_FORMAT, "E_NEWER")
+    accounts: list[ImportedAccount] = []
+    rejected: list[Rejected] = []
+    seen: set[bytes] = set()
+    for index, record in enumerate(records):
+        try:
+            account = read_own(record, index, trusted=how.trusted, extra_hosts=how.extra_hosts)
+            _refuse_repeated(account, seen)
+        except RecordRefused as refusal:
+            rejected.append(Rejected(index, refusal.code))
+        else:
+            accounts.append(account)
+    return ImportReport(OWN_FORMAT, tuple(accounts), tuple(rejected))
 
 
 def _read_all(name: str, records: Iterable[tuple[int, Any]], how: Reading) -> ImportReport:

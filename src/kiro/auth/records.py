@@ -68,6 +68,7 @@ class Reading(msgspec.Struct, frozen=True):
     quiet: bool = False
     builder_without_start_url: bool = False
     extra_hosts: tuple[str, ...] = ()
+    trusted: bool = False
 
 
 def read_record(item: object, index: int, how: Reading) -> tuple[ImportedAccount, frozenset[str]]:

@@ -31,11 +31,11 @@ from kiro.auth.http import HttpAsk, HttpReply
 from kiro.errors import AccessRefused, RateLimited, SignInNeeded, UpstreamBroken, UpstreamError, UpstreamTimeout
 from kiro.redaction import Secret
 
-_SOCIAL_URL: Final = "https://prod.us-east-1.auth.desktop.kiro.dev"
+SOCIAL_URL: Final = "https://prod.us-east-1.auth.desktop.kiro.dev"
 _DEFAULT_LIFE_S: Final = 3600
 _LIFE_S: Final = (60, 86400)
 _EXTERNAL_HOSTS: Final = ("microsoftonline.com", "microsoftonline.us", "microsoftonline.cn")
-_USER_AGENT: Final = "kiro-proxy"
+USER_AGENT: Final = "kiro-proxy"
 
 _DEAD: Final = frozenset(
     {
@@ -74,7 +74,7 @@ class RefreshRefused(SignInNeeded):
         self.reason = reason
 
 
-class _Answer(msgspec.Struct, frozen=True):
+class TokenAnswer(msgspec.Struct, frozen=True):
     """A token answer or an error, in either spelling; everything else is skipped."""
 
     access_camel: str | None = msgspec.field(name="accessToken", default=None)
@@ -97,8 +97,8 @@ def refresh_request(credentials: Credentials, urls: RefreshUrls, *, with_scope: 
     """
     match credentials:
         case SocialCredentials():
-            url = (urls.social_url or _SOCIAL_URL) + "/refreshToken"
-            return _json_ask(url, {"refreshToken": credentials.refresh_token.reveal()})
+            url = (urls.social_url or SOCIAL_URL) + "/refreshToken"
+            return json_ask(url, {"refreshToken": credentials.refresh_token.reveal()})
         case BuilderIdCredentials() | IdcCredentials():
             if credentials.client is None:
                 return None
@@ -108,7 +108,7 @@ def refresh_request(credentials: Credentials, urls: RefreshUrls, *, with_scope: 
                 "refreshToken": credentials.refresh_token.reveal(),
                 "grantType": "refresh_token",
             }
-            return _json_ask((urls.oidc_url or oidc_base(credentials.auth_region)) + "/token", body)
+            return json_ask((urls.oidc_url or oidc_base(credentials.auth_region)) + "/token", body)
         case ExternalIdpCredentials():
             return _external_ask(credentials, urls, with_scope)
         case ApiKeyCredentials():
@@ -125,7 +125,7 @@ def parse_refresh(credentials: TokenCredentials, reply: HttpReply, now: datetime
     reason; several in a row count as a dead sign-in). `AccessRefused.reason` is `invalid_scope` when an
     external provider did not like the scopes.
     """
-    answer = _decoded(reply.body)
+    answer = decoded(reply.body)
     access = answer and (answer.access_camel or answer.access_snake)
     if answer and access and reply.status < 300 and not answer.error:
         return _renewed(credentials, answer, access, now)
@@ -151,7 +151,7 @@ def oidc_base(region: str) -> str:
     return f"https://oidc.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
 
 
-def error_code(answer: _Answer | None, reply: HttpReply) -> str:
+def error_code(answer: TokenAnswer | None, reply: HttpReply) -> str:
     """The service's error code in snake_case, from the body, the exception name or the header; empty if none."""
     raw = reply.headers.get("x-amzn-errortype", "")
     if answer is not None:
@@ -163,27 +163,28 @@ def error_code(answer: _Answer | None, reply: HttpReply) -> str:
     return snake if re.fullmatch(r"[a-z0-9_.-]{1,64}", snake) else ""
 
 
-def _decoded(body: bytes) -> _Answer | None:
+def decoded(body: bytes) -> TokenAnswer | None:
+    """What a sign-in service said; `None` when it is no such JSON."""
     try:
-        return msgspec.json.decode(body, type=_Answer)
+        return msgspec.json.decode(body, type=TokenAnswer)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 
-def _renewed(credentials: TokenCredentials, answer: _Answer, access: str, now: datetime) -> TokenCredentials:
+def _renewed(credentials: TokenCredentials, answer: TokenAnswer, access: str, now: datetime) -> TokenCredentials:
     refresh = answer.refresh_camel or answer.refresh_snake
     renewed = msgspec.structs.replace(
         credentials,
         access_token=Secret(access),
         refresh_token=Secret(refresh) if refresh else credentials.refresh_token,
-        expires_at=now + timedelta(seconds=_life(answer.life_camel or answer.life_snake)),
+        expires_at=now + timedelta(seconds=life_s(answer.life_camel or answer.life_snake)),
     )
     if isinstance(renewed, SocialCredentials) and renewed.profile_arn is None and arn_region(answer.profile_arn):
         renewed = msgspec.structs.replace(renewed, profile_arn=answer.profile_arn)
     return renewed
 
 
-def _life(value: float | str | None) -> float:
+def life_s(value: float | str | None) -> float:
     """Seconds the access token lives; the services' usual hour when they do not say."""
     try:
         seconds = float(value) if value else 0.0
@@ -227,8 +228,9 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     return float(text) if text.isdigit() else None
 
 
-def _json_ask(url: str, body: dict[str, str]) -> HttpAsk:
-    headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": _USER_AGENT}
+def json_ask(url: str, body: Mapping[str, object]) -> HttpAsk:
+    """A POST of JSON, as every sign-in service but a company's own takes it."""
+    headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": USER_AGENT}
     return HttpAsk("POST", url, headers, msgspec.json.encode(body))
 
 
@@ -253,6 +255,6 @@ def _external_ask(credentials: ExternalIdpCredentials, urls: RefreshUrls, with_s
     headers = {
         "Content-Type": "application/x-www-form-urlencoded",
         "Accept": "application/json",
-        "User-Agent": _USER_AGENT,
+        "User-Agent": USER_AGENT,
     }
     return HttpAsk("POST", endpoint, headers, urlencode(form).encode())

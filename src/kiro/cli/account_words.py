@@ -1,11 +1,20 @@
-"""How accounts are told: rows for lists, JSON for programs, words for what happened to them. Pure."""
+"""How accounts are told: rows for lists, JSON for programs, words for what happened to them."""
 
-from datetime import datetime
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from kiro.accounts.account import STATES, Account
+from kiro.accounts.account import Account
+from kiro.accounts.health import FINE, Health
+from kiro.accounts.showing import Shown, shown
+from kiro.cli import render
 from kiro.cli.opening import ago
+
+if TYPE_CHECKING:
+    from kiro.accounts.directory import AccountDirectory
 
 _KINDS = {
     "social": "social",
@@ -15,7 +24,7 @@ _KINDS = {
     "api_key": "API key",
 }
 
-COLUMNS = ("NAME", "KIND", "STATE", "CREDITS", "SIGN-IN ENDS", "EMAIL")
+COLUMNS = ("NAME", "KIND", "STATE", "UNTIL", "CREDITS", "SIGN-IN ENDS", "EMAIL")
 
 
 class UsageJson(msgspec.Struct, frozen=True):
@@ -41,15 +50,38 @@ class AccountJson(msgspec.Struct, frozen=True):
     usage: UsageJson
 
 
-def as_json(account: Account) -> AccountJson:
+Told = tuple[Account, Shown]
+
+
+def fares(account: Account, health: Mapping[str, Health]) -> Shown:
+    """How the account fares now, by what the last requests have taught."""
+    return shown(account, health.get(account.id, FINE), now=time.time())
+
+
+def told_all(directory: "AccountDirectory") -> list[Told]:
+    """Every account and how it fares."""
+    health = directory.health()
+    return [(account, fares(account, health)) for account in directory.list()]
+
+
+def show_table(told: list[Told]) -> None:
+    """The table on stdout; below it, for each account that is not ready, why and what can be done."""
+    render.table(COLUMNS, [row(*one) for one in told])
+    for account, how in told:
+        if how.state != "active":
+            why = f" ({how.reason})" if how.reason else ""
+            render.note(f"{account.name}: {how.meaning}{why}. {how.todo or ''}".rstrip())
+
+
+def as_json(account: Account, how: Shown) -> AccountJson:
     usage = account.usage
     return AccountJson(
         id=account.id,
         name=account.name,
         kind=account.kind,
         provider=account.provider,
-        state=account.shown_state,
-        reason=account.reason,
+        state=how.state,
+        reason=how.reason,
         region=account.region,
         profile_arn=account.profile_arn,
         priority=account.priority,
@@ -73,30 +105,38 @@ def ends_words(account: Account) -> str:
     return "never" if account.kind == "api_key" else ago(account.expires_at)
 
 
-def row(account: Account) -> tuple[str, ...]:
+def _until(how: Shown) -> datetime | None:
+    return datetime.fromtimestamp(how.until, UTC) if how.until is not None else None
+
+
+def row(account: Account, how: Shown) -> tuple[str, ...]:
     return (
         account.name,
         kind_words(account.kind, account.provider),
-        account.shown_state,
+        how.state,
+        ago(_until(how)),
         credits_words(account),
         ends_words(account),
         account.email or "",
     )
 
 
-def all_fields(account: Account) -> list[tuple[str, str]]:
+def all_fields(account: Account, how: Shown) -> list[tuple[str, str]]:
     """Everything that is known about an account, without the empty fields."""
     usage = account.usage
     pairs: list[tuple[str, str | None]] = [
         ("name", account.name),
         ("id", account.id),
         ("kind", kind_words(account.kind, account.provider)),
-        ("state", account.shown_state),
-        ("", STATES[account.state] if account.enabled else "switched off by hand"),
-        ("reason", account.reason),
+        ("state", how.state),
+        ("", how.meaning),
+        ("reason", how.reason),
+        ("until", ago(_until(how))),
+        ("what to do", how.todo),
         ("email", account.email),
         ("priority", str(account.priority)),
         ("region", account.region),
+        ("API flavour", account.flavour),
         ("sign-in region", account.auth_region),
         ("start URL", account.start_url),
         ("profile", account.profile_arn),
@@ -106,6 +146,7 @@ def all_fields(account: Account) -> list[tuple[str, str]]:
         ("proxy", account.proxy),
         ("added", ago(account.created_at)),
         ("credits", credits_words(account)),
+        ("overage", "on" if usage is not None and usage.overage else None),
         ("credits renewed", ago(usage.resets_at) if usage is not None else None),
         ("plan", usage.plan if usage is not None else None),
     ]

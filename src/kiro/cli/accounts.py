@@ -1,11 +1,12 @@
 """`kiro accounts`: list, show and change accounts."""
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import typer
 
-from kiro.cli import account_words, importing, prompt, render
+from kiro.cli import account_words, changing, exporting, importing, prompt, render, scanning
 from kiro.cli.opening import ago, opened_home, run_async
 from kiro.cli.table import new_app
 from kiro.errors import KiroError, UsageError
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 app = new_app("List, import and change accounts.\n\nExample: `kiro accounts import kiro-auth-token.json`.")
 app.command("import")(importing.import_)
+app.command("scan")(scanning.scan)
+app.command("export")(exporting.export)
+app.command("restore")(changing.restore)
+app.command("set")(changing.set_)
 
 _JSON = typer.Option(False, "--json", help="Print JSON.")
 _NAME = typer.Argument(..., metavar="NAME", help="Name or id of the account.")
@@ -32,18 +37,18 @@ def begin(ctx: typer.Context) -> None:
 
 @app.command("list")
 def list_(as_json: bool = _JSON) -> None:
-    """List the accounts in the order in which they are used.
+    """List the accounts by priority, with what each can do now.
 
     Example: `kiro accounts list --json`.
     """
     with opened_home() as home:
-        accounts = home.accounts.list()
+        told = account_words.told_all(home.accounts)
     if as_json:
-        render.json_answer([account_words.as_json(account) for account in accounts])
-    elif accounts:
-        render.table(account_words.COLUMNS, [account_words.row(account) for account in accounts])
+        render.json_answer([account_words.as_json(*one) for one in told])
+    elif told:
+        account_words.show_table(told)
     else:
-        render.note("There is no account yet. `kiro accounts import FILE` or `kiro login key` brings the first.")
+        render.note("There is no account yet. `kiro login device` or `kiro accounts import FILE` brings the first.")
 
 
 @app.command()
@@ -54,10 +59,11 @@ def show(name: str = _NAME, as_json: bool = _JSON) -> None:
     """
     with opened_home() as home:
         account = home.accounts.get(name)
+        fares = account_words.fares(account, home.accounts.health())
     if as_json:
-        render.json_answer(account_words.as_json(account))
+        render.json_answer(account_words.as_json(account, fares))
     else:
-        render.fields(account_words.all_fields(account))
+        render.fields(account_words.all_fields(account, fares))
 
 
 @app.command()
@@ -93,9 +99,7 @@ def enable(name: str = _NAME) -> None:
     Example: `kiro accounts enable work`.
     """
     with opened_home() as home:
-        account = home.accounts.enable(name, True)
-        if account.state in ("suspended", "invalid", "failing"):
-            home.accounts.set_state(account.id, "active")
+        account = home.accounts.restore(home.accounts.enable(name, True).id)
     render.note(f"{account.name} is used again.")
 
 
@@ -165,8 +169,10 @@ def usage(names: list[str] = _NAMES, as_json: bool = _JSON) -> None:
     """
     with opened_home() as home:
         done = run_async(_usage(home, _chosen(home, names)))
+        health = home.accounts.health()
     if as_json:
-        render.json_answer([account_words.as_json(one.account) for one in done])
+        told = [(one.account, account_words.fares(one.account, health)) for one in done]
+        render.json_answer([account_words.as_json(*one) for one in told])
     else:
         columns = ("NAME", "PLAN", "USED", "LIMIT", "LEFT", "RENEWED")
         render.table(columns, [_usage_row(one) for one in done if one.limits], right=("USED", "LIMIT", "LEFT"))
@@ -199,14 +205,11 @@ async def _usage(home: "Home", accounts: "list[Account]") -> list[_Refreshed]:
 
 def remember_usage(home: "Home", account_id: str, limits: "UsageLimits") -> None:
     """Keeps the credits Kiro told, for lists that do not ask."""
-    from kiro.accounts.account import UsageSnapshot
+    from kiro.accounts.account import usage_snapshot
 
-    if limits.used is None or limits.limit is None:
-        return
-    resets = datetime.fromtimestamp(limits.resets_at, UTC) if limits.resets_at else None
-    home.accounts.set_usage(
-        account_id, UsageSnapshot(limits.used, limits.limit, resets, limits.plan, datetime.now(UTC))
-    )
+    snapshot = usage_snapshot(limits, time.time())
+    if snapshot is not None:
+        home.accounts.set_usage(account_id, snapshot)
 
 
 def _chosen(home: "Home", names: list[str] | None) -> "list[Account]":
@@ -215,7 +218,7 @@ def _chosen(home: "Home", names: list[str] | None) -> "list[Account]":
     accounts = home.accounts.list()
     if not accounts:
         raise UsageError(
-            "There is no account yet.", hint="`kiro accounts import FILE` or `kiro login key` brings the first."
+            "There is no account yet.", hint="`kiro login device` or `kiro accounts import FILE` brings the first."
         )
     return accounts
 

@@ -1,6 +1,7 @@
 """Is a kiro server up? Asked with the standard library, because a command should not load aiohttp for one request."""
 
 import http.client
+import json
 from urllib.parse import urlsplit
 
 _WAIT_S = 2.0
@@ -8,13 +9,29 @@ _WAIT_S = 2.0
 
 def is_up(url: str) -> bool:
     """Whether `GET /healthz` is answered as a kiro server answers it."""
+    status, body = _get(url, "/healthz")
+    return status == 200 and b'"ok"' in body
+
+
+def waiting(url: str) -> int | None:
+    """How many requests wait for a free place with an account; None when that is not told."""
+    _, body = _get(url, "/readyz")
+    try:
+        count = json.loads(body)["waiting"]
+    except (ValueError, LookupError, TypeError):
+        return None
+    return count if isinstance(count, int) else None
+
+
+def _get(url: str, path: str) -> tuple[int, bytes]:
+    """Status and the beginning of the body; status 0 when nobody answers."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_WAIT_S)
     try:
-        connection.request("GET", "/healthz")
+        connection.request("GET", path)
         response = connection.getresponse()
-        return response.status == 200 and b'"ok"' in response.read(1000)
+        return response.status, response.read(1000)
     except (OSError, http.client.HTTPException):
-        return False
+        return 0, b""
     finally:
         connection.close()

@@ -1,7 +1,6 @@
 """`kiro accounts import`: whatever file of sign-ins somebody has; what was found is shown before it is taken."""
 
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -100,15 +99,35 @@ def import_(
 
 
 def _read(source: Path | None, extra_hosts: tuple[str, ...]) -> "ImportReport":
+    from kiro.accounts.follow import beside
     from kiro.auth.formats import read_import
 
-    data = sys.stdin.buffer.read(_MAX_BYTES) if source is None else _bytes(source)
-    siblings = (lambda _: None) if source is None else _beside(source)
+    data = sys.stdin.buffer.read(_MAX_BYTES) if source is None else read_file(source)
+    siblings = (lambda _: None) if source is None else beside(source)
     name = "-" if source is None else source.name
-    return read_import(data, name=name, siblings=siblings, now=datetime.now(UTC), extra_hosts=extra_hosts)
+    opened = _unsealed(data)
+    return read_import(
+        data if opened is None else opened,
+        name=name,
+        siblings=siblings,
+        now=datetime.now(UTC),
+        extra_hosts=extra_hosts,
+        trusted=opened is not None,
+    )
 
 
-def _bytes(path: Path) -> bytes:
+def _unsealed(data: bytes) -> bytes | None:
+    """The content of a file of `kiro accounts export`; `None` for any other."""
+    from kiro.auth import sealed
+    from kiro.cli.exporting import passphrase_for_import
+
+    if not sealed.is_sealed(data):
+        return None
+    return sealed.unseal(data, passphrase_for_import(lambda: sealed.check(data)))
+
+
+def read_file(path: Path) -> bytes:
+    """A file of sign-ins. Raises UsageError or KiroError in words."""
     try:
         if path.is_dir():
             raise UsageError(f"{path} is a folder.", hint="Name the file in it.")
@@ -119,14 +138,6 @@ def _bytes(path: Path) -> bytes:
         raise UsageError(f"There is no file {path}.") from None
     except OSError as error:
         raise KiroError(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def _beside(path: Path) -> Callable[[str], bytes | None]:
-    def read(name: str) -> bytes | None:
-        sibling = path.with_name(name)
-        return _bytes(sibling) if sibling.is_file() else None
-
-    return read
 
 
 def _refuse_whole(report: "ImportReport", source: Path | None) -> None:

@@ -1,6 +1,7 @@
 """Questions to a person, asked only where a person can answer: stdin and stderr are a terminal."""
 
 import sys
+from collections.abc import Sequence
 
 from kiro.cli import render
 from kiro.errors import Cancelled
@@ -21,6 +22,21 @@ def confirm(question: str, *, default: bool) -> None:
     word = said.strip().lower()
     if not (default if not word else word in ("y", "yes")):
         raise Cancelled("Nothing was changed.")
+
+
+def choose(options: Sequence[str]) -> int:
+    """The place of the chosen option, from 0; Enter takes the first. Raises Cancelled at the end of input."""
+    for number, option in enumerate(options, 1):
+        render.note(f"  {number}  {option}")
+    while True:
+        render.note(f"Which one? [1-{len(options)}, Enter: 1] ", end="")
+        said = sys.stdin.readline()
+        if not said:
+            raise Cancelled("Nothing was changed.")
+        word = said.strip() or "1"
+        if word.isascii() and word.isdigit() and 1 <= int(word) <= len(options):
+            return int(word) - 1
+        render.note("This is none of the numbers.")
 
 
 def hidden(question: str) -> str:

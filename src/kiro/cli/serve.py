@@ -11,7 +11,6 @@ from kiro.cli.table import new_app
 from kiro.errors import PortTaken
 
 if TYPE_CHECKING:
-    from kiro.accounts.account import Account
     from kiro.runtime import Home
 
 app = new_app()
@@ -88,7 +87,7 @@ def _banner(url: str, key: str | None, home: "Home") -> None:
     key_words = key or (
         "one of `kiro keys list`" if server.require_key else "none is needed (server.require_key is false)"
     )
-    accounts = home.accounts.list()
+    accounts = account_words.told_all(home.accounts)
     pairs = [("base URL", url), ("client key", key_words), ("accounts", _accounts_words(accounts))]
     shown_key = key or "KEY"
     pairs += [row for row in pasting.lines(url, shown_key, "auto", set(PROTOCOLS)) if row[0] == "Claude Code"]
@@ -103,8 +102,8 @@ def _banner(url: str, key: str | None, home: "Home") -> None:
     render.flush()
 
 
-def _accounts_words(accounts: "list[Account]") -> str:
-    lines = (f"{one.name}: {one.shown_state}, {account_words.kind_words(one.kind, one.provider)}" for one in accounts)
+def _accounts_words(told: "list[account_words.Told]") -> str:
+    lines = (f"{one.name}: {how.state}, {account_words.kind_words(one.kind, one.provider)}" for one, how in told)
     return "\n".join(lines) or "none"
 
 

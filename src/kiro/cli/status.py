@@ -17,8 +17,11 @@ app = new_app()
 
 
 class ServerJson(msgspec.Struct, frozen=True):
+    """`waiting`: how many requests wait for a free place with an account; None when the server does not tell."""
+
     url: str
     up: bool
+    waiting: int | None = None
 
 
 class StatusJson(msgspec.Struct, frozen=True):
@@ -39,25 +42,27 @@ def status(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) ->
     """
     with opened_home(may_ask=False) as home:
         url = server_url(home)
-        accounts = home.accounts.list()
+        told = account_words.told_all(home.accounts)
         source = key_source(home)
     up = healthz.is_up(url)
+    waiting = healthz.waiting(url) if up else None
     if as_json:
-        told = [account_words.as_json(account) for account in accounts]
-        render.json_answer(StatusJson(__version__, ServerJson(url, up), source, told))
+        accounts = [account_words.as_json(*one) for one in told]
+        render.json_answer(StatusJson(__version__, ServerJson(url, up, waiting), source, accounts))
         return
-    ready = sum(account.enabled and account.state == "active" for account in accounts)
+    ready = sum(how.state == "active" for _, how in told)
     render.fields(
         [
             ("version", __version__),
             ("server", f"up at {url}" if up else f"down; `kiro serve` starts it at {url}"),
-            ("accounts", f"{len(accounts)}, of these ready: {ready}"),
+            *([("waiting", f"{waiting} for a free place with an account")] if waiting else []),
+            ("accounts", f"{len(told)}, of these ready: {ready}"),
             ("key kept by", source or "nobody yet; nothing is stored"),
         ]
     )
-    if accounts:
+    if told:
         render.answer("")
-        render.table(account_words.COLUMNS, [account_words.row(account) for account in accounts])
+        account_words.show_table(told)
 
 
 def key_source(home: "Home") -> str | None:

@@ -38,7 +38,11 @@ def trim(conversation: Conversation, share: float) -> Trimmed | None:
         freed += sizes[going]
     going = min(-(-going // _STEP) * _STEP, len(rounds) - 2)
     removed = [message for messages in rounds[1 : 1 + going] for message in messages]
-    kept = (*rounds[0], Message("user", (Text(MARKER),)), *(message for messages in rounds[1 + going :] for message in messages))
+    kept = (
+        *rounds[0],
+        Message("user", (Text(MARKER),)),
+        *(message for messages in rounds[1 + going :] for message in messages),
+    )
     return Trimmed(msgspec.structs.replace(conversation, messages=kept), len(removed))
 
 

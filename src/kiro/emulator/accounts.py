@@ -55,6 +55,9 @@ class Person(msgspec.Struct, kw_only=True):
     limit: float = 1000.0
     used: float = 12.5
     overage: bool = False
+    more_profiles: tuple[str, ...] = ()
+    """ARNs of further profiles that a company offers this person."""
+    without_profile: bool = False
 
     @property
     def token_type(self) -> str | None:

@@ -89,6 +89,10 @@ class Handler:
         if recorded.path == "/authorize" and recorded.method == "GET":
             recorded.status = 302
             return web.Response(status=302, headers={"Location": self._emulator.sign_in.authorize(recorded.query)})
+        if recorded.path == "/signin" and recorded.method == "GET":
+            target = self._emulator.sign_in.portal(recorded.query)
+            recorded.status = 302 if target else 200
+            return web.Response(status=recorded.status, headers={"Location": target} if target else {})
         asked = recorded.posted()
         if asked is None:
             return replies.json_reply(recorded, (400, {"message": "Could not parse the body."}))
@@ -114,6 +118,10 @@ class Handler:
                 return sign_in.register(asked)
             case "/device_authorization":
                 return sign_in.start_device(asked, self._emulator.url)
+            case "/oauth/token":
+                return sign_in.redeem_portal(asked)
+            case "/logout":
+                return sign_in.sign_out(asked)
             case "/oauth/device/authorization":
                 return sign_in.start_social_device(asked, self._emulator.url)
             case "/oauth/device/poll":
@@ -134,7 +142,7 @@ class Handler:
         if isinstance(caller, Refusal):
             return caller
         arn = asked.get("profileArn") or recorded.headers.get("x-amzn-kiro-profile-arn")
-        if arn is not None and arn != caller.profile_arn:
+        if arn is not None and arn not in (caller.profile_arn, *caller.more_profiles):
             return deny(BAD_TOKEN, why="the profile ARN is not the caller's")
         match recorded.operation:
             case "models":

@@ -77,8 +77,10 @@ def list_profiles(person: Person | None, token_type: str | None) -> dict[str, An
     if person.kind == "external_idp" and (token_type or "").upper() != "EXTERNAL_IDP":
         return {"profiles": []}
     identity = {"ssoIdentityDetails": {"instanceArn": _INSTANCE, "oidcClientId": "emulator", "ssoRegion": "us-east-1"}}
-    profile = {"arn": person.profile_arn, "profileName": f"{person.name} profile", "status": "ACTIVE"}
-    return {"profiles": [profile | {"profileType": "KIRO", "identityDetails": identity}]}
+    arns = () if person.without_profile else (person.profile_arn, *person.more_profiles)
+    common = {"status": "ACTIVE", "profileType": "KIRO", "identityDetails": identity}
+    names = [f"{person.name} profile" + (f" {number}" if number > 1 else "") for number in range(1, len(arns) + 1)]
+    return {"profiles": [{"arn": arn, "profileName": name} | common for arn, name in zip(arns, names, strict=True)]}
 
 
 def call_tool_server(asked: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -31,6 +31,8 @@ class _Device(msgspec.Struct):
     expires_at: float
     polls_left: int | None
     person: Person | None = None
+    denied: bool = False
+    slow_downs: int = 0
 
 
 class SignIn:
@@ -40,6 +42,16 @@ class SignIn:
         self._people = people
         self._now = now
         self._polls = polls
+        self.slow_downs = 0
+        """How many polls of each new device code are told to slow down first."""
+        self.portal_option = "google"
+        """What people choose on the portal's page."""
+        self.portal_error: str | None = None
+        """The error the portal comes back with instead of a code."""
+        self._issuers: dict[str, str] = {}
+        self._portal_codes: dict[str, tuple[str, str, str]] = {}
+        self.signs_in: str | None = None
+        """The name of the person who confirms codes from now on; `None`: a new person each time."""
         self._devices: dict[str, _Device] = {}
         self._codes: dict[str, tuple[str, str, Kind]] = {}
 
@@ -70,6 +82,7 @@ class SignIn:
         if not posted.get("clientName") or posted.get("clientType") != "public":
             return 400, _oauth_error("invalid_request", "clientName and clientType are needed")
         client = self._people.register()
+        self._issuers[client.id] = str(posted.get("issuerUrl", ""))
         now = int(self._now())
         document = {"clientId": client.id, "clientSecret": client.secret, "clientIdIssuedAt": now}
         return 200, document | {"clientSecretExpiresAt": now + _CLIENT_LIFETIME_S}
@@ -141,6 +154,11 @@ class SignIn:
             return 200, {"status": "invalid_token"}
         if device.expires_at <= self._now():
             return 200, {"status": "expired_token"}
+        if device.denied:
+            return 200, {"status": "access_denied"}
+        if device.slow_downs > 0:
+            device.slow_downs -= 1
+            return 200, {"status": "slow_down"}
         if not self._approved(device) or device.person is None:
             return 200, {"status": "authorization_pending", "accessToken": None, "refreshToken": None}
         tokens = self._people.issue(device.person)
@@ -153,17 +171,55 @@ class SignIn:
             if device.user_code == user_code:
                 device.polls_left = 0
 
+    def deny(self, user_code: str) -> None:
+        """The person said no."""
+        for device in self._devices.values():
+            if device.user_code == user_code:
+                device.denied = True
+
     def authorize(self, query: Mapping[str, str]) -> str:
         """`GET /authorize`: the address the browser is sent back to, with a code."""
         code = f"code-{len(self._codes) + 1}"
-        self._codes[code] = (query.get("code_challenge", ""), query.get("redirect_uri", ""), "idc")
+        builder = self._issuers.get(query.get("client_id", "")) == BUILDER_ID_START_URL
+        kind: Kind = "builder_id" if builder else "idc"
+        self._codes[code] = (query.get("code_challenge", ""), query.get("redirect_uri", ""), kind)
         return f"{query.get('redirect_uri', '')}?{urlencode({'code': code, 'state': query.get('state', '')})}"
+
+    def portal(self, query: Mapping[str, str]) -> str | None:
+        """`GET /signin`: where the portal sends the browser; `None` when it shows how the sign-in ended."""
+        if "auth_status" in query:
+            return None
+        origin, option = query.get("redirect_uri", ""), self.portal_option
+        answer = {"state": query.get("state", ""), "login_option": option}
+        if self.portal_error is not None:
+            answer |= {"error": self.portal_error, "error_description": "The person said no."}
+        elif option in ("google", "github"):
+            code = f"portal-{len(self._portal_codes) + 1}"
+            redirect = f"{origin}/oauth/callback?login_option={option}"
+            self._portal_codes[code] = (query.get("code_challenge", ""), redirect, option)
+            answer["code"] = code
+        else:
+            answer |= {"issuer_url": "https://d-1234567890.awsapps.com/start", "idc_region": "us-east-1"}
+        return f"{origin}/oauth/callback?{urlencode(answer)}"
+
+    def redeem_portal(self, posted: Mapping[str, Any]) -> Reply:
+        """`POST /oauth/token`: a code of the portal, once."""
+        challenge, redirect, _ = self._portal_codes.pop(str(posted.get("code", "")), ("", "", ""))
+        if not _proves(posted.get("code_verifier"), challenge) or posted.get("redirect_uri") != redirect:
+            return 400, {"message": "Invalid code"}
+        person = self._new_person("social", None)
+        return 200, self._social(person, self._people.issue(person))
+
+    def sign_out(self, posted: Mapping[str, Any]) -> Reply:
+        """`POST /logout`: the refresh token is dead from then on."""
+        owner = self._people.holder(str(posted.get("refreshToken", "")))
+        if owner is not None:
+            self._people.revoke(owner)
+        return 200, {}
 
     def _redeem_code(self, client: Client, posted: Mapping[str, Any]) -> Reply:
         challenge, redirect, kind = self._codes.pop(str(posted.get("code", "")), ("", "", "idc"))
-        digest = hashlib.sha256(str(posted.get("codeVerifier", "")).encode()).digest()
-        proven = base64.urlsafe_b64encode(digest).decode().rstrip("=") == challenge
-        if not challenge or not proven or posted.get("redirectUri") != redirect:
+        if not _proves(posted.get("codeVerifier"), challenge) or posted.get("redirectUri") != redirect:
             return 400, _oauth_error("invalid_grant", "Invalid code")
         return 200, _oidc(self._people.issue(self._new_person(kind, client)))
 
@@ -173,6 +229,11 @@ class SignIn:
             return 400, _oauth_error("invalid_grant", "Invalid device code")
         if device.expires_at <= self._now():
             return 400, _oauth_error("expired_token", "Expired device code")
+        if device.denied:
+            return 400, _oauth_error("access_denied", "The person refused")
+        if device.slow_downs > 0:
+            device.slow_downs -= 1
+            return 400, _oauth_error("slow_down", "Slow down")
         if not self._approved(device) or device.person is None:
             return 400, _oauth_error("authorization_pending", "Authorization pending")
         device.person.client = client
@@ -182,6 +243,7 @@ class SignIn:
     def _new_device(self, kind: Kind, provider: str) -> tuple[str, _Device]:
         number = len(self._devices) + len(self._people.persons) + 1
         device = _Device(f"EMUL-{number:04d}", kind, provider, self._now() + _CODE_LIFETIME_S, self._polls)
+        device.slow_downs = self.slow_downs
         code = f"device-{number}-{hashlib.sha256(device.user_code.encode()).hexdigest()[:16]}"
         self._devices[code] = device
         return code, device
@@ -195,6 +257,10 @@ class SignIn:
         return True
 
     def _new_person(self, kind: Kind, client: Client | None) -> Person:
+        known = self._people.persons.get(self.signs_in or "")
+        if known is not None:
+            known.client = client or known.client
+            return known
         person = self._people.add(f"{kind}-{len(self._people.persons) + 1}", kind)
         person.client = client or person.client
         return person
@@ -207,6 +273,11 @@ class SignIn:
             "expiresIn": TOKEN_LIFETIME_S,
             "profileArn": person.profile_arn,
         }
+
+
+def _proves(verifier: object, challenge: str) -> bool:
+    digest = hashlib.sha256(str(verifier or "").encode()).digest()
+    return bool(challenge) and base64.urlsafe_b64encode(digest).decode().rstrip("=") == challenge
 
 
 def _oidc(tokens: Tokens) -> dict[str, Any]:

@@ -25,6 +25,7 @@ _PATHS: Final[dict[str, Operation]] = {
     "/device_authorization": "register",
     "/oauth/device/authorization": "register",
     "/oauth/device/poll": "refresh",
+    "/oauth/token": "refresh",
 }
 _TARGETS: Final[dict[str, Operation]] = {
     "AmazonCodeWhispererStreamingService.GenerateAssistantResponse": "generate",

@@ -15,7 +15,7 @@ import msgspec
 
 from kiro.errors import KiroError, StorageError, UnknownModel
 from kiro.storage.files import write_private
-from kiro.upstream.catalogue import KNOWN_MODELS, Model, Resolved, normalise
+from kiro.upstream.catalogue import KNOWN_MODELS, Model, Resolved, normalise, stand_in
 
 _FRESH_S: Final = 3600.0
 _RETRY_S: Final = 60.0
@@ -38,15 +38,21 @@ class ModelShelf:
         self._aliases: Mapping[str, str] = {}
         self._hidden: frozenset[str] = frozenset()
         self._suffix = ""
+        self._compat = True
         self._lists: dict[str, _Copy] = _load(file)
         self._tried: dict[str, float] = {}
         self._resolved: dict[str, tuple[Model, Resolved]] = {}
         """What names meant, until lists or settings change: a client uses one or two names for hours."""
+        self._without: dict[str, frozenset[str]] = {}
+        """Accounts without a model, until lists change: asked at each turn."""
         self._lock = asyncio.Lock()
 
-    def configure(self, *, aliases: Mapping[str, str], hidden: tuple[str, ...], suffix: str) -> None:
+    def configure(
+        self, *, aliases: Mapping[str, str], hidden: tuple[str, ...], suffix: str, compat: bool = True
+    ) -> None:
         """The settings under `models`."""
         self._aliases, self._hidden, self._suffix = aliases, frozenset(hidden), suffix
+        self._compat = compat
         self._resolved.clear()
 
     def known(self) -> dict[str, Model]:
@@ -74,6 +80,9 @@ class ModelShelf:
     def _resolve(self, asked: str) -> tuple[Model, Resolved]:
         known = self.known()
         resolved = normalise(asked, known if self.live else {}, self._aliases, self._suffix)
+        if self._compat and (resolved is None or resolved.id not in known):
+            nearest = stand_in(asked, known)
+            resolved = Resolved(nearest) if nearest is not None else resolved
         if resolved is None:
             raise UnknownModel(asked, hint=_nearest(asked, known))
         model = known.get(resolved.id) or next((model for model in KNOWN_MODELS if model.id == resolved.id), None)
@@ -83,6 +92,15 @@ class ModelShelf:
         """Whether the account has the model, as far as is known."""
         copy = self._lists.get(account_id)
         return copy is None or any(model.id == model_id for model in copy.models)
+
+    def lacking(self, model_id: str) -> frozenset[str]:
+        """Ids of the accounts whose list lacks the model."""
+        known = self._without.get(model_id)
+        if known is None:
+            known = frozenset(account_id for account_id in self._lists if not self.offers(account_id, model_id))
+            if len(self._without) < _KEPT_NAMES:
+                self._without[model_id] = known
+        return known
 
     async def refresh(self, account_id: str, *, force: bool = False) -> None:
         """Ask Kiro again if the list is older than an hour. Failures keep the old list; they raise only when forced."""
@@ -102,6 +120,7 @@ class ModelShelf:
             if models:
                 self._lists[account_id] = _Copy(now, models)
                 self._resolved.clear()
+                self._without.clear()
                 await asyncio.to_thread(self._save)
 
     def _save(self) -> None:

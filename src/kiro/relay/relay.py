@@ -12,14 +12,16 @@ Whatever goes wrong, an answer either ends with `Finish` or raises. There is no 
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, assert_never
 
 import msgspec
 
 from kiro.accounts.access import AccessKeeper
 from kiro.accounts.account import Account
-from kiro.accounts.pool import Disable, Health, after, choose
+from kiro.accounts.health import Health, Outcome, SetAside, SwitchFlavour
+from kiro.accounts.pool import Ask
+from kiro.accounts.turns import Turns
 from kiro.conversation.events import (
     Event,
     Finish,
@@ -88,8 +90,9 @@ class Relay:
         *,
         client: KiroClient,
         keeper: AccessKeeper,
-        accounts: Callable[[], Sequence[Account]],
-        disable: Callable[[Account, str], None],
+        turns: Turns,
+        set_aside: Callable[[Account, SetAside], None],
+        switch: Callable[[Account, SwitchFlavour], Awaitable[Account]],
         models: ModelShelf,
         settings: Callable[[], Settings],
     ) -> None:
@@ -97,9 +100,9 @@ class Relay:
         self.keeper = keeper
         self.models = models
         self.settings = settings
-        self._accounts = accounts
-        self._disable = disable
-        self._health: dict[str, Health] = {}
+        self.turns = turns
+        self.switch = switch
+        self._set_aside = set_aside
         self._calibration: dict[str, float] = {}
         self._addresses: dict[str, tuple[Access, str | None, Address]] = {}
 
@@ -107,22 +110,21 @@ class Relay:
         """An answer to this conversation. `only` pins an account by name or id."""
         return Answering(self, conversation, only)
 
-    def choose(self, *, tried: frozenset[str] = frozenset(), only: str | None = None) -> Account:
-        return choose(self._accounts(), self._health, now=time.time(), tried=tried, only=only)
+    def choose(self, *, only: str | None = None) -> Account:
+        """Whose turn it would be, without taking a place."""
+        return self.turns.look(Ask(only=only))
 
     def health(self, account: Account) -> Health:
-        return self._health.get(account.id, Health())
+        return self.turns.health(account.id)
 
-    def learn(self, account: Account, error: KiroError | None) -> None:
-        """What an outcome costs the account."""
-        known = self._health.get(account.id)
-        if error is None and known is None:
-            return
-        outcome = after(error, known or Health(), now=time.time())
-        if isinstance(outcome, Disable):
-            self._disable(account, outcome.reason)
-        else:
-            self._health[account.id] = outcome
+    def learn(
+        self, account: Account, error: KiroError | None, *, model: Model | None = None, began: float | None = None
+    ) -> Outcome | None:
+        """What the outcome of a request that began at `began` (wall-clock seconds) costs the account."""
+        outcome = self.turns.learn(account, error, model=model.id if model is not None else None, began=began)
+        if isinstance(outcome, SetAside):
+            self._set_aside(account, outcome)
+        return outcome
 
     def address(self, access: Access, base_url: str | None) -> Address:
         """Where a conversation goes; made once per access token."""
@@ -149,13 +151,19 @@ class Relay:
         access = await self.keeper.access(account.id)
         for last_try in (False, True):
             ask = queries.search_ask(access, self.settings().upstream.url, query)
-            status, headers, body = await self.client.fetch(ask.method, ask.url, ask.headers, ask.body)
             try:
+                status, headers, body = await self.client.fetch(
+                    ask.method, ask.url, ask.headers, ask.body, proxy=access.proxy
+                )
                 return queries.read_search(status, headers, body)
-            except TokenRejected:
+            except TokenRejected as error:
                 if last_try:
+                    self.learn(account, error)
                     raise
                 access = await self.keeper.refresh_now(account.id, access.token)
+            except KiroError as error:
+                self.learn(account, error)
+                raise
         raise AssertionError("the second try returns or raises")
 
     async def count(self, conversation: Conversation) -> int:
@@ -194,6 +202,11 @@ class Answering:
 
         self._requests: dict[tuple[str, frozenset[str]], KiroRequest] = {}
         self._exchange: Exchange | None = None
+        self._place: str | None = None
+        """The account with which this answer has a place; given back as soon as an attempt is over."""
+        self._ids = ("", "")
+        """Ids of the conversation and of its continuation, for Kiro; the first also stands for a session without a name."""
+        self._deadline = 0.0
         self._token: str | None = None
         self._reader: ResponseReader = _UNREAD
         self._estimate = 0
@@ -224,6 +237,7 @@ class Answering:
         )
         if self._asked.stop_sequences or enforced is not None:
             self._limits = Limits(self._asked.stop_sequences, enforced)
+        self._ids = session_ids(self._conversation, self.model)
         await self._try_until_begun(frozenset())
         first, self._waiting = self._waiting, []
         return first
@@ -254,9 +268,22 @@ class Answering:
 
     def close(self) -> None:
         """Drop the connection to Kiro if it is still open; it stops generating then."""
+        self._hang_up()
+        self._leave()
+
+    def _hang_up(self) -> None:
         if self._exchange is not None:
             self._exchange.close()
             self._exchange = None
+
+    def _leave(self) -> None:
+        """Gives the place back, for whoever waits."""
+        if self._place is not None:
+            place, self._place = self._place, None
+            self._relay.turns.leave(place, spent=self._credits() or 0.0)
+
+    def _credits(self) -> float | None:
+        return self.finish.usage.credits if self.finish is not None else None
 
     @property
     def used_model(self) -> str | None:
@@ -271,20 +298,27 @@ class Answering:
 
     async def _try_until_begun(self, tried: frozenset[str]) -> None:
         settings = self._relay.settings().relay
+        self._deadline = time.monotonic() + settings.max_seconds
         tries = Tries()
         account: Account | None = None
         last: KiroError | None = None
         while True:
             if account is None:
-                account = self._choose(tried, last)
+                account = await self._claim(tried, last)
+            began = time.time()
             try:
                 await self._try(account, tries.dropped)
             except KiroError as error:
                 last = error
-                self.close()
-                self._relay.learn(account, error)
+                self._hang_up()
+                outcome = self._relay.learn(account, error, model=self.model, began=began)
             else:
+                self._relay.learn(account, None, model=self.model, began=began)
                 return
+            if isinstance(outcome, SwitchFlavour) and tries.total < settings.max_attempts:
+                account = await self._switched(account, outcome)
+                tries = msgspec.structs.replace(tries, here=tries.here + 1, total=tries.total + 1)
+                continue
             step = decide(
                 last,
                 tries,
@@ -293,12 +327,19 @@ class Answering:
                 refreshable=account.kind != "api_key",
                 jitter=new_jitter(),
             )
+            if time.monotonic() + (step.delay_s if isinstance(step, Repeat) else 0.0) >= self._deadline:
+                self.notes.append(f"gave up after relay.max_seconds ({settings.max_seconds:g} s)")
+                step = GiveUp()
             match step:
                 case Repeat(delay_s=delay_s):
                     await asyncio.sleep(delay_s)
                 case RefreshAndRepeat():
                     tries = msgspec.structs.replace(tries, refreshed=True)
-                    account = await self._refreshed(account, tried)
+                    dead = await self._refresh(account)
+                    if dead is not None:
+                        tried, account, last = tried | {account.id}, None, dead
+                        tries = Tries(0, tries.total, dropped=tries.dropped)
+                        self._leave()
                 case RepeatWithout(what=what):
                     self.notes.append(f"repeated without {what}: {last.message}")
                     tries = msgspec.structs.replace(tries, dropped=tries.dropped | {what})
@@ -306,26 +347,50 @@ class Answering:
                     tried |= {account.id}
                     account = None
                     tries = Tries(0, tries.total, dropped=tries.dropped)
+                    self._leave()
                 case GiveUp():
+                    self._leave()
                     raise last
                 case _:
                     assert_never(step)
             tries = msgspec.structs.replace(tries, here=tries.here + 1, total=tries.total + 1)
 
-    def _choose(self, tried: frozenset[str], last: KiroError | None) -> Account:
+    async def _claim(self, tried: frozenset[str], last: KiroError | None) -> Account:
+        """A place with the account whose turn it is. With none left, the failure of the last one tells more."""
+        assert self.model is not None  # noqa: S101  begin settles it
+        turns = self._relay.turns
+        ask = Ask(self.model.id, self._conversation.session or self._ids[0], self._only, tried)
         try:
-            return self._relay.choose(tried=tried, only=self._only)
+            account = turns.take_now(ask) if not turns.waiting else None
+            if account is None:
+                account = await self._queue(ask)
         except KiroError as error:
-            raise last or error from None
+            if last is None:
+                raise
+            self.notes.append(f"no other account: {error.message}")
+            raise last from None
+        self._place = account.id
+        return account
 
-    async def _refreshed(self, account: Account, tried: frozenset[str]) -> Account:
-        """The same account with a new token; the next one when its sign-in is dead."""
+    async def _queue(self, ask: Ask) -> Account:
+        began = time.monotonic()
+        try:
+            return await self._relay.turns.take(ask, patience_s=max(0.0, self._deadline - began))
+        finally:
+            self.notes.append(f"waited {time.monotonic() - began:.1f} s for a free place")
+
+    async def _refresh(self, account: Account) -> KiroError | None:
+        """A new token for the same account; the error when that cannot be had."""
         try:
             await self._relay.keeper.refresh_now(account.id, self._token)
         except KiroError as error:
             self._relay.learn(account, error)
-            return self._choose(tried | {account.id}, error)
-        return account
+            return error
+        return None
+
+    async def _switched(self, account: Account, outcome: SwitchFlavour) -> Account:
+        self.notes.append(f"{account.name} uses the API flavour {outcome.flavour} from now on: it may not use this one")
+        return await self._relay.switch(account, outcome)
 
     async def _try(self, account: Account, dropped: frozenset[str]) -> None:
         attempt = Attempt(account.id, time.time())
@@ -370,7 +435,9 @@ class Answering:
         )
         self._first, self._ended, self._failure = loop.create_future(), loop.create_future(), None
         address = self._relay.address(access, settings.upstream.url)
-        exchange = await self._relay.client.converse(address, with_profile(request.body, access.profile_arn))
+        exchange = await self._relay.client.converse(
+            address, with_profile(request.body, access.profile_arn), proxy=access.proxy, begin_by=self._deadline
+        )
         self._exchange = exchange
         return exchange
 
@@ -386,7 +453,7 @@ class Answering:
                 if "fields" in dropped
                 else self.model
             )
-            conversation_id, continuation_id = session_ids(conversation, model)
+            conversation_id, continuation_id = self._ids
             if "conversation id" in dropped:
                 conversation_id, continuation_id = continuation_id, conversation_id
             request = build(
@@ -416,6 +483,7 @@ class Answering:
     async def _continue(self) -> None:
         """Opens a second answer that goes on where this one broke. Raises the first failure if that fails too."""
         failure, self._sink = self._failure, None
+        self._leave()
         said = self._text_so_far()
         if self._thinking_open:
             self._waiting.append(ThinkingEnd())
@@ -452,7 +520,7 @@ class Answering:
         if events:
             self._take(events)
         if reader.failure is not None:
-            self.close()
+            self._hang_up()
             self._settle(reader.failure)
 
     def _on_end(self, error: KiroError | None) -> None:
@@ -473,7 +541,7 @@ class Answering:
         if self._limits is not None:
             events = self._limits.feed(events, self._reader.usage())
             if self._limits.stopped:
-                self.close()
+                self._hang_up()
         if self._spent is not None:
             events = [event for event in events if type(event) is not Start]
         if events and type(events[-1]) is Finish:
@@ -491,9 +559,15 @@ class Answering:
             if self._first is not None and not self._first.done() and any(type(event) is not Start for event in events):
                 if self.first_event_at is None:
                     self.first_event_at = time.perf_counter()
-                self._first.set_result(None)
+                self._begun()
         if self._limits is not None and self._limits.stopped:
             self._settle(None)
+
+    def _begun(self) -> None:
+        assert self._first is not None  # noqa: S101  its caller has looked
+        self._first.set_result(None)
+        if self._exchange is not None:
+            self._exchange.begin_by = None
 
     def _compact(self) -> None:
         if not self._calls_begun:
@@ -511,11 +585,15 @@ class Answering:
             self._compact()
         self._failure = failure
         if failure is None and self.account is not None and self.model is not None:
-            self._relay.learn(self.account, None)
             if self.finish is not None and self._spent is None:
                 self._relay.calibrate(self.model, self._estimate, self.finish.usage)
         elif failure is not None and self.account is not None and self.attempts:
             _note_failure(self.attempts[-1], failure)
+            if self._first is None or self._first.done():
+                began = self.attempts[-1].started_at
+                self._relay.learn(self.account, failure, model=self.model, began=began)
+        if failure is None or self._first is None or self._first.done():
+            self._leave()
         if self._first is not None and not self._first.done():
             if failure is not None:
                 self._first.set_exception(failure)

@@ -31,7 +31,7 @@ _UNEXPECTED: Final = KiroError("Something unexpected went wrong in the proxy.", 
 class Visit:
     """One HTTP request that was let in."""
 
-    __slots__ = ("client", "cors", "protocol", "record", "request", "runtime")
+    __slots__ = ("client", "cors", "model", "protocol", "record", "request", "runtime")
 
     def __init__(self, runtime: Runtime, request: web.Request, protocol: Protocol) -> None:
         self.runtime = runtime
@@ -40,6 +40,8 @@ class Visit:
         self.record = Record(guards.new_request_id(), protocol.name, request.path)
         self.client: ClientKey | None = None
         self.cors: str | None = None
+        self.model: str | None = None
+        """Kiro's model for what the client asked for, once that is settled."""
 
     def admit(self) -> None:
         """Host, Origin, key. Raises RequestError."""
@@ -76,6 +78,8 @@ class Visit:
 
     def headers(self, content_type: str) -> dict[str, str]:
         headers = {"Content-Type": content_type, "request-id": self.record.request_id, **_NO_CACHE}
+        if self.model is not None:
+            headers["x-kiro-model"] = self.model
         if self.cors is not None:
             headers["Access-Control-Allow-Origin"] = self.cors
             headers["Vary"] = "Origin"
@@ -166,6 +170,7 @@ def conversing(dialect: Dialect, *, exact_usage: bool = False, verb: str | None 
         ask = protocol.parse(body, visit.request.headers, visit.path(verb))
         visit.record.model = ask.conversation.model
         visit.record.stream = ask.stream
+        visit.model = visit.runtime.relay.models.resolve(ask.conversation.model)[0].id
         ask = await dialect.prepare(visit, ask)
         answering = answer(visit.runtime.relay, ask.conversation, only=visit.pinned_account)
         visit.record.answering = answering

@@ -89,7 +89,9 @@ async def input_items(visit: Visit) -> web.StreamResponse:
 async def no_websocket(visit: Visit) -> web.StreamResponse:
     """Codex asks for a WebSocket first; 426 sends it to HTTP at once, any other answer costs it seconds."""
     if visit.request.headers.get("Upgrade", "").lower() != "websocket":
-        raise WrongMethod(f"{visit.request.path} does not take GET.", hint="It takes POST; GET needs an id of a response.")
+        raise WrongMethod(
+            f"{visit.request.path} does not take GET.", hint="It takes POST; GET needs an id of a response."
+        )
     return web.Response(status=_UPGRADE_REQUIRED, headers={"Upgrade": "HTTP/1.1", "Connection": "Upgrade"})
 
 

@@ -1,4 +1,4 @@
-"""One SQLite file, kiro.db: accounts, client keys, the request log. No secrets.
+"""One SQLite file, kiro.db: accounts, client keys, the request log, stored responses. No secrets.
 
 Write-ahead logging, so that `kiro logs` reads while `kiro serve` writes. One connection per
 `Database`, guarded by a lock: any thread may call, and calls wait for each other. All functions
@@ -103,6 +103,25 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             upstream_id TEXT,
             duration_ms REAL NOT NULL,
             PRIMARY KEY (request, n)
+        ) WITHOUT ROWID""",
+    ),
+    (
+        """CREATE TABLE responses (
+            id TEXT PRIMARY KEY,
+            client_key TEXT,
+            created_at REAL NOT NULL,
+            model TEXT NOT NULL,
+            kept INTEGER NOT NULL,
+            input BLOB NOT NULL,
+            output BLOB NOT NULL,
+            response BLOB NOT NULL
+        )""",
+        "CREATE INDEX responses_created_at ON responses (created_at)",
+    ),
+    (
+        """CREATE TABLE account_health (
+            account TEXT PRIMARY KEY REFERENCES accounts (id) ON DELETE CASCADE,
+            health TEXT NOT NULL
         ) WITHOUT ROWID""",
     ),
 )

@@ -37,12 +37,16 @@ class PoolSettings(msgspec.Struct, frozen=True):
     strategy: Literal["least-used", "priority", "round-robin", "most-left"]
     sticky_minutes: float
     max_in_flight: int
+    min_interval_ms: int
+    requests_per_minute: int
+    total_requests_per_minute: int
 
 
 class RelaySettings(msgspec.Struct, frozen=True):
     resume: bool
     max_attempts_per_account: int
     max_attempts: int
+    max_seconds: float
     first_event_wait_s: float
     idle_timeout_s: float
     ping_s: float
@@ -56,6 +60,7 @@ class ContextSettings(msgspec.Struct, frozen=True):
 class ModelsSettings(msgspec.Struct, frozen=True):
     thinking_suffix: str | None
     aliases: dict[str, str]
+    compat: bool
     hidden: tuple[str, ...]
 
 

@@ -124,9 +124,23 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     Setting("pool.sticky_minutes", Amount(0, 10080), 60.0, "min", "How long a session stays with its account."),
     Setting("pool.max_in_flight", Whole(1, 100_000), 8, "", "Requests at a time per account; the rest queue."),
+    Setting("pool.min_interval_ms", Whole(0, 600_000), 0, "ms", "Shortest time between two starts with one account."),
+    Setting(
+        "pool.requests_per_minute", Whole(0, 10_000), 0, "", "Starts per minute with one account; 0 sets no limit."
+    ),
+    Setting(
+        "pool.total_requests_per_minute", Whole(0, 100_000), 0, "", "Starts per minute altogether; 0 sets no limit."
+    ),
     Setting("relay.resume", Flag(), True, "", "Continue an answer that was cut once, on another account."),
     Setting("relay.max_attempts_per_account", Whole(1, 20), 3, "", "Tries of one request with one account."),
     Setting("relay.max_attempts", Whole(1, 100), 9, "", "Tries of one request altogether."),
+    Setting(
+        "relay.max_seconds",
+        Amount(1, 86_400),
+        600.0,
+        "s",
+        "Longest time up to an answer's first event, waits included.",
+    ),
     Setting(
         "relay.first_event_wait_s",
         Amount(0, 600),
@@ -154,6 +168,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "models.thinking_suffix", Text(optional=True), "-thinking", "", "Ending of a model name that asks for thinking."
     ),
     Setting("models.aliases", Pairs(), {}, "", "Further names of models."),
+    Setting(
+        "models.compat",
+        Flag(),
+        True,
+        "",
+        "Serve names of other vendors' models (gpt-4o, gemini-…, claude-3-…) with the nearest of Kiro's; the header x-kiro-model tells which.",
+    ),
     Setting("models.hidden", Names(), (), "", "Models left out of lists."),
     Setting("log.level", Choice(("debug", "info", "warning", "error")), "info", "", "What the log file holds."),
     Setting("log.retention_days", Whole(0, 3650), 30, "days", "Age at which request rows are deleted; 0 keeps none."),

@@ -234,6 +234,29 @@ def normalise(
     return Resolved(found, **flags) if found is not None else None
 
 
+_STAND_INS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
+    (re.compile(r"^claude-3.*haiku|-(?:mini|nano|lite)\b|^gpt-3\.5|^gemini-.*flash"), "haiku"),
+    (re.compile(r"^claude-3.*opus|^o\d\b|^gemini-.*ultra"), "opus"),
+    (re.compile(r"^claude-[23]|^gpt-4|^gemini-"), "sonnet"),
+    (re.compile(r"^(?:gpt|chatgpt|codex)-"), "gpt"),
+)
+"""Names that clients have built in, and the kind of model of Kiro's that comes nearest."""
+
+
+def stand_in(asked: str, ids: Collection[str]) -> str | None:
+    """Kiro's model for a name of somebody else's (`gpt-4o`, `gemini-3.8-flash`); None for other names."""
+    name = _PREFIX.sub("", asked.strip().lower())
+    kind = next((kind for pattern, kind in _STAND_INS if pattern.search(name)), None)
+    if kind is None:
+        return None
+    by_name = {model_id.lower(): model_id for model_id in ids}
+    if kind == "gpt":
+        ours = sorted(model_id for model_id in ids if model_id.startswith("gpt-"))
+        strongest = next((model_id for model_id in ours if model_id.endswith("-sol")), None)
+        return strongest or next(iter(ours), _newest("sonnet", by_name))
+    return _newest(kind, by_name)
+
+
 def _peel(name: str, ids: Mapping[str, str], aliases: Mapping[str, str], suffix: str, flags: dict[str, Any]) -> str:
     """`name` without prefixes and decorations, stopping at the first spelling that exists."""
     while name not in ids and name not in aliases:

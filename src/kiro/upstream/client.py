@@ -34,6 +34,9 @@ _ERROR_BODY_DEADLINE_S: Final = 10.0
 _SWEEP_S: Final = 5.0
 _CONNECT_S: Final = 15.0
 
+DIRECT: Final = "direct"
+"""In place of a proxy's address: none, whatever the default is."""
+
 OnData = Callable[[bytes], None]
 OnEnd = Callable[[KiroError | None], None]
 
@@ -80,6 +83,8 @@ class Exchange:
         self._draining = False
         self._again = False
         self.last_heard = time.monotonic()
+        self.begin_by: float | None = None
+        """When the answer must have begun (monotonic seconds). Whoever sees it begin sets this to None."""
 
     @property
     def upstream_id(self) -> str | None:
@@ -204,7 +209,7 @@ class KiroClient:
     """Connections to Kiro and its sign-in services. Use as `async with`.
 
     `push=False` reads with the plain loop (before the first request). `proxy` is the default for all requests, an http(s) or
-    socks5 address.
+    socks5 address; a request's own goes first, and `direct` there means none at all.
     """
 
     def __init__(self, *, idle_timeout_s: float = 300, proxy: str | None = None, push: bool = True) -> None:
@@ -232,11 +237,17 @@ class KiroClient:
         self._idle_timeout_s = idle_timeout_s
         self._proxy = proxy
 
-    async def converse(self, address: Address, body: bytes, *, proxy: str | None = None) -> Exchange:
-        """Send one conversation. Raises UpstreamError for a refusal, NetworkFailed when Kiro cannot be reached."""
-        response = await self._send("POST", address.url, address.headers, body, proxy)
+    async def converse(
+        self, address: Address, body: bytes, *, proxy: str | None = None, begin_by: float | None = None
+    ) -> Exchange:
+        """Send one conversation. Raises UpstreamError for a refusal, NetworkFailed when Kiro cannot be reached.
+
+        `begin_by` (monotonic seconds) is when patience for the beginning ends; see `Exchange.begin_by`.
+        """
+        response = await self._send("POST", address.url, address.headers, body, proxy=proxy, begin_by=begin_by)
         if response.status == 200:
             exchange = Exchange(response, self)
+            exchange.begin_by = begin_by
             self._live.add(exchange)
             return exchange
         signal = refusals.from_response(response.status, response.headers, await _read_error(response))
@@ -255,7 +266,7 @@ class KiroClient:
         """One small request: status, headers and at most 1 MiB of body. Raises NetworkFailed or UpstreamTimeout."""
         try:
             async with asyncio.timeout(timeout_s):
-                response = await self._send(method, url, headers, body, proxy)
+                response = await self._send(method, url, headers, body, proxy=proxy)
                 async with response:
                     return response.status, response.headers, await response.content.read(1024 * 1024)
         except TimeoutError as error:
@@ -267,17 +278,27 @@ class KiroClient:
         self._live.discard(exchange)
 
     async def _send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, proxy: str | None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        *,
+        proxy: str | None,
+        begin_by: float | None = None,
     ) -> aiohttp.ClientResponse:
-        proxy = proxy or self._proxy
+        proxy = None if proxy == DIRECT else proxy or self._proxy
+        patience_s = self._idle_timeout_s
+        if begin_by is not None:
+            patience_s = max(0.0, min(patience_s, begin_by - time.monotonic()))
         session = self._session(proxy)
         data: Any = io.BytesIO(body) if body is not None and len(body) > _LARGE_BODY else body
         options: dict[str, Any] = {"proxy": proxy} if proxy and proxy.startswith("http") else {}
         try:
-            async with asyncio.timeout(self._idle_timeout_s):
+            async with asyncio.timeout(patience_s):
                 return await session.request(method, url, data=data, headers=headers, allow_redirects=False, **options)
         except TimeoutError as error:
-            raise UpstreamTimeout(f"Kiro did not answer within {self._idle_timeout_s:.0f} s.") from error
+            raise UpstreamTimeout(f"Kiro did not answer within {patience_s:.0f} s.") from error
         except (aiohttp.ClientError, OSError) as error:
             raise refusals.network_error(error) from error
         except ValueError as error:
@@ -309,7 +330,10 @@ class KiroClient:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(min(_SWEEP_S, self._idle_timeout_s / 2))
-            silent_since = time.monotonic() - self._idle_timeout_s
+            now = time.monotonic()
+            silent_since = now - self._idle_timeout_s
+            for exchange in [one for one in self._live if one.begin_by is not None and one.begin_by < now]:
+                exchange.fail(UpstreamTimeout("Kiro did not begin its answer within the time that is set for it."))
             for exchange in [exchange for exchange in self._live if exchange.last_heard < silent_since]:
                 exchange.fail(
                     UpstreamTimeout(f"Kiro fell silent for {self._idle_timeout_s:.0f} s in the middle of the answer.")

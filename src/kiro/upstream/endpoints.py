@@ -26,7 +26,7 @@ class Access(msgspec.Struct, frozen=True):
     """What a request needs to act for an account: never more than the access token.
 
     `token_type` is sent as the `TokenType` header when given. `machine_id` is 64 lowercase hex digits,
-    stable per account.
+    stable per account. `proxy` is the account's own way to Kiro, `direct` for none at all.
     """
 
     token: str
@@ -35,6 +35,7 @@ class Access(msgspec.Struct, frozen=True):
     region: str
     flavour: Flavour
     machine_id: str
+    proxy: str | None = None
 
     def __repr__(self) -> str:
         return f"Access(token=<secret>, region={self.region!r}, flavour={self.flavour!r})"

@@ -71,7 +71,9 @@ _TEXT_START: Final = {"type": "text", "text": ""}
 _DELTA_END: Final = b"}}\n\n"
 _MESSAGE_STOP: Final = record("message_stop", {"type": "message_stop"})
 _BLOCK_STOP: Final = b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n'
-_BLOCK_START: Final = b'event: content_block_start\ndata: {"type":"content_block_start","index":%d,"content_block":%b}\n\n'
+_BLOCK_START: Final = (
+    b'event: content_block_start\ndata: {"type":"content_block_start","index":%d,"content_block":%b}\n\n'
+)
 
 
 def _delta_prefix(index: int, kind: str, member: str) -> bytes:

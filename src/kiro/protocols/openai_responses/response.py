@@ -69,17 +69,21 @@ class ResponsesStream(Stream):
         self._hits: list[SearchHit] = []
 
     def feed(self, events: Sequence[Event]) -> bytes:
+        """The bytes of these events. Text that came together leaves as one delta; more of it alone is the hot path."""
+        if len(events) == 1 and type(event := events[0]) is TextDelta and self._open is TextDelta:
+            return self._text_delta(event.text)
         out: list[bytes] = []
+        said: list[str] = []
         for event in events:
             if type(event) is TextDelta:
-                if self._open is not TextDelta:
-                    self._begin_text(out)
-                text = event.text
-                self._pieces.append(text)
-                out += (self._prefix, _encode(text), _TEXT_MIDDLE, _encode(self._sequence), _DELTA_END)
-                self._sequence += 1
-            else:
-                self._render(event, out)
+                said.append(event.text)
+                continue
+            if said:
+                self._say("".join(said), out)
+                said.clear()
+            self._render(event, out)
+        if said:
+            self._say("".join(said), out)
         return b"".join(out)
 
     def _render(self, event: Event, out: list[bytes]) -> None:
@@ -107,8 +111,8 @@ class ResponsesStream(Stream):
                 self._end_search(event, out)
             case Finish():
                 self._finish(event, out)
-            case TextDelta():
-                out.append(self.feed((event,)))
+            case TextDelta(text=text):
+                self._say(text, out)
             case _:
                 assert_never(event)
 
@@ -135,6 +139,17 @@ class ResponsesStream(Stream):
 
     # -- text
 
+    def _say(self, text: str, out: list[bytes]) -> None:
+        if self._open is not TextDelta:
+            self._begin_text(out)
+        out.append(self._text_delta(text))
+
+    def _text_delta(self, text: str) -> bytes:
+        self._pieces.append(text)
+        number = self._sequence
+        self._sequence = number + 1
+        return b"".join((self._prefix, _encode(text), _TEXT_MIDDLE, _encode(number), _DELTA_END))
+
     def _begin_text(self, out: list[bytes]) -> None:
         item_id = self._new_id("msg")
         self._add(shapes.message(item_id, "in_progress", []), out)
@@ -155,11 +170,6 @@ class ResponsesStream(Stream):
         self._record("response.output_text.done", {**where, "text": text, "logprobs": []}, out)
         self._record("response.content_part.done", {**where, "part": part}, out)
         self._done(shapes.message(self._item_id, "completed", [part]), out)
-
-    def _say(self, text: str, out: list[bytes]) -> None:
-        """A message of the proxy's own."""
-        out.append(self.feed((TextDelta(text),)))
-        self._end_text(out)
 
     # -- thinking
 
@@ -238,6 +248,7 @@ class ResponsesStream(Stream):
             item = shapes.whole_call(self._item_id, start, declared, arguments or "{}") if complete else None
             if item is None:
                 self._say(shapes.said_broken(start.name, arguments), out)
+                self._end_text(out)
             else:
                 self._end_whole_call(item, out)
             return

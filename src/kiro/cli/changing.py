@@ -1,0 +1,63 @@
+"""`kiro accounts restore` and `kiro accounts set`: what a person changes about accounts."""
+
+import typer
+
+from kiro.cli import prompt, render
+from kiro.cli.opening import opened_home
+from kiro.errors import UsageError
+from kiro.upstream.endpoints import API_REGIONS, Flavour
+
+_NAMES = typer.Argument(..., metavar="NAME...", help="Names or ids of accounts.")
+_FLAVOURS: tuple[Flavour, ...] = ("ide", "cli", "runtime")
+
+
+def restore(names: list[str] = _NAMES) -> None:
+    """Clear rests and set-asides: the next request tries the account again.
+
+    For when you know better: credits were added, Kiro has unlocked the account, its sign-in was mended.
+    Example: `kiro accounts restore work`.
+    """
+    with opened_home() as home:
+        accounts = [home.accounts.get(name) for name in names]
+        for account in accounts:
+            home.accounts.restore(account.id)
+    for account in accounts:
+        switched_off = "" if account.enabled else f" It is disabled; `kiro accounts enable {account.name}` uses it."
+        render.note(f"{account.name} has nothing against it any more.{switched_off}")
+
+
+def set_(
+    name: str = typer.Argument(..., metavar="NAME", help="Name or id of the account."),
+    priority: int | None = typer.Option(None, "--priority", help="The smaller number goes first."),
+    proxy: str | None = typer.Option(
+        None, "--proxy", help="Its own way to Kiro: an address, `direct`, `none` for upstream.proxy, `-` for stdin."
+    ),
+    region: str | None = typer.Option(None, "--region", help="Where Kiro answers for it; `none` finds out by itself."),
+    flavour: str | None = typer.Option(None, "--flavour", help="API of Kiro's that it asks: ide, cli or runtime."),
+) -> None:
+    """Change how an account is used. A running server takes it over within a second.
+
+    A proxy with a password belongs on stdin: other programs can see arguments.
+    Example: `kiro accounts set work --priority 1 --proxy direct`.
+    """
+    if priority is None and proxy is None and region is None and flavour is None:
+        raise UsageError("Nothing to set was given.", hint="For example: `kiro accounts set work --priority 1`.")
+    if region not in (None, "none", *API_REGIONS):
+        raise UsageError(f"Kiro does not answer in {region}.", hint=f"It answers in {', '.join(API_REGIONS)}.")
+    chosen = _flavour(flavour)
+    with opened_home() as home:
+        account = home.accounts.get(name)
+        if proxy is not None:
+            address = prompt.secret("Address of the proxy: ") if proxy == "-" else proxy
+            home.accounts.set_proxy(account.id, None if address == "none" else address)
+        home.accounts.change(account.id, priority=priority, region="" if region == "none" else region, flavour=chosen)
+    render.note(f"{account.name} is changed.")
+
+
+def _flavour(text: str | None) -> Flavour | None:
+    for flavour in _FLAVOURS:
+        if text == flavour:
+            return flavour
+    if text is not None:
+        raise UsageError(f"There is no API flavour {text!r}.", hint=f"There are {', '.join(_FLAVOURS)}.")
+    return None

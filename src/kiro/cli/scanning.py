@@ -1,0 +1,201 @@
+"""`kiro accounts scan`: the sign-ins that other programs keep on this computer, and what can be done with them.
+
+Everything is only read. What is added is followed: the program it belongs to goes on refreshing it, so
+that nobody is signed out.
+"""
+
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+import typer
+
+from kiro.cli import account_words, importing, render
+from kiro.cli.opening import ago, opened_home, plural, run_async
+from kiro.errors import KiroError
+
+if TYPE_CHECKING:
+    from kiro.auth.discover import Candidate, System
+    from kiro.auth.formats import ImportReport
+    from kiro.auth.records import ImportedAccount
+    from kiro.runtime import Home
+
+_NO_PERSONS = frozenset({"Public", "Default", "Default User", "All Users"})
+_KIRO_FORMATS = frozenset({"kiro-ide-token", "aws-sso-cache-token"})
+_NOT_FOR_KIRO = "a sign-in of AWS tools, which Kiro does not take"
+
+
+class Found(msgspec.Struct, frozen=True):
+    """One line of the result. `status`: `new` can be added, `known` is here as `account`, `added` just was."""
+
+    store: str
+    path: str
+    status: Literal["new", "known", "added", "unusable"]
+    kind: str | None = None
+    provider: str | None = None
+    email: str | None = None
+    expires_at: datetime | None = None
+    expired: bool = False
+    account: str | None = None
+    problem: str | None = None
+
+
+def scan(
+    add: bool = typer.Option(False, "--add", help="Add what is new, following the program it belongs to."),
+    check: bool = typer.Option(False, "--check", help="Ask Kiro whether the added accounts work."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """Look for the sign-ins of the Kiro IDE, the Kiro CLI and other programs on this computer.
+
+    Nothing is changed in them. With --add kiro follows what is new: the other program goes on refreshing it.
+    Example: `kiro accounts scan --add`.
+    """
+    with opened_home() as home:
+        found = [line for candidate in _candidates(home) for line in _look(home, candidate, add=add)]
+        if check and add:
+            _check(home, [line for line in found if line.status == "added"])
+    if as_json:
+        render.json_answer(found)
+    elif found:
+        render.table(("STORE", "KIND", "EMAIL", "TOKEN ENDS", "STATUS", "", "FILE"), [_row(line) for line in found])
+    _close(home, found, add=add, as_json=as_json)
+
+
+def _close(home: "Home", found: list[Found], *, add: bool, as_json: bool) -> None:
+    """What to do next, in words."""
+    if home.env.get("KIRO_API_KEY"):
+        render.note("KIRO_API_KEY holds a Kiro API key; `kiro login key` adds it under a name.")
+    if not found:
+        render.note(
+            f"No sign-in of another program was found in {_own_home()}. `kiro login device` makes one for kiro."
+        )
+    if as_json:
+        return
+    added, new = (sum(line.status == status for line in found) for status in ("added", "new"))
+    if added:
+        render.note(f"{plural(added, 'account')} added; the program each belongs to goes on refreshing it.")
+    elif new:
+        render.note(f"{plural(new, 'account')} can be added: `kiro accounts scan --add`.")
+    if any(line.expired and line.status != "unusable" for line in found):
+        render.note("Where the token has ended, open the program it belongs to once.")
+    if add and found and all(line.status == "unusable" for line in found):
+        raise KiroError("Nothing that was found can be used.")
+
+
+def _candidates(home: "Home") -> "tuple[Candidate, ...]":
+    from kiro.auth.discover import candidates
+
+    systems: dict[str, System] = {"win32": "windows", "darwin": "macos"}
+    return candidates(systems.get(sys.platform, "linux"), _own_home(), home.env, _windows_homes())
+
+
+def _own_home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise KiroError("Your home folder is not known, so there is nowhere to look.", hint="Set HOME.") from error
+
+
+def _windows_homes() -> tuple[Path, ...]:
+    """Under WSL the profiles of the Windows side that may be read."""
+    release = platform.release().lower()
+    if sys.platform != "linux" or not ("microsoft" in release or "wsl" in release):
+        return ()
+    users = (folder for drive in Path("/mnt").glob("?") for folder in (drive / "Users").glob("*"))
+    return tuple(sorted(folder for folder in users if folder.name not in _NO_PERSONS and _is_folder(folder)))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # somebody else's profile
+        return False
+
+
+def _look(home: "Home", candidate: "Candidate", *, add: bool) -> list[Found]:
+    if not candidate.folder:
+        return _look_into(home, candidate, candidate.path, add=add)
+    try:
+        files = sorted(candidate.path.glob("*.json"))
+    except OSError:  # a folder that may not be listed is one that is not ours
+        return []
+    others = [file for file in files if file.name != "kiro-auth-token.json"]
+    return [line for file in others for line in _look_into(home, candidate, file, add=add)]
+
+
+def _look_into(home: "Home", candidate: "Candidate", path: Path, *, add: bool) -> list[Found]:
+    from kiro.accounts.follow import beside
+    from kiro.auth.codes import MEANINGS
+    from kiro.auth.formats import read_import
+    from kiro.storage.files import exposure
+
+    try:
+        if not path.exists():
+            return []
+        data = importing.read_file(path)
+        hosts = home.loaded.settings.auth.external_hosts
+        report = read_import(data, name=path.name, siblings=beside(path), now=datetime.now(UTC), extra_hosts=hosts)
+    except (KiroError, OSError) as error:
+        said = error.message if isinstance(error, KiroError) else f"cannot be read: {error.strerror}"
+        return [] if candidate.folder else [_unusable(candidate, path, said)]
+    if candidate.folder and report.format not in _KIRO_FORMATS:
+        return []
+    exposed = exposure(path)
+    if exposed is not None and report.accounts and path.name != "data.sqlite3":
+        render.warning(exposed)
+    lines = [_unusable(candidate, path, MEANINGS[code]) for code in report.file_errors if code != "E_NO_ACCOUNTS"]
+    lines += [_unusable(candidate, path, f"The sign-in {MEANINGS[one.code]}.") for one in report.rejected]
+    return lines + [_judge(home, candidate, path, report, one, add=add) for one in report.accounts]
+
+
+def _judge(
+    home: "Home", candidate: "Candidate", path: Path, report: "ImportReport", one: "ImportedAccount", *, add: bool
+) -> Found:
+    """What can be done with a sign-in; done, when it is to be added."""
+    from kiro.auth.credentials import expiry, kind_of
+
+    ends = expiry(one.credentials)
+    line = Found(
+        store=candidate.store,
+        path=str(path),
+        status="new",
+        kind=kind_of(one.credentials),
+        provider=one.provider,
+        email=one.email,
+        expires_at=ends,
+        expired=ends is not None and ends <= datetime.now(UTC),
+    )
+    known = home.accounts.known(one, str(path))
+    if known is not None:
+        return msgspec.structs.replace(line, status="known", account=known.name)
+    if report.format == "aws-sso-cache-token" and not _for_kiro(one):
+        return msgspec.structs.replace(line, status="unusable", problem=_NOT_FOR_KIRO)
+    if not add:
+        return line
+    added = home.accounts.add(one, mode="follow", source=str(path))
+    return msgspec.structs.replace(line, status="added", account=added.account.name)
+
+
+def _for_kiro(one: "ImportedAccount") -> bool:
+    """Tokens of AWS tools are good for AWS accounts only, unless they were asked for with Kiro's scopes."""
+    return any(scope.startswith("codewhisperer:") for scope in getattr(one.credentials, "scopes", ()) or ())
+
+
+def _unusable(candidate: "Candidate", path: Path, problem: str) -> Found:
+    return Found(store=candidate.store, path=str(path), status="unusable", problem=problem)
+
+
+def _row(line: Found) -> tuple[str, ...]:
+    kind = account_words.kind_words(line.kind, line.provider) if line.kind else ""
+    remark = line.problem or (f"as {line.account}" if line.account else "")
+    return (line.store, kind, line.email or "", ago(line.expires_at), line.status, remark, line.path)
+
+
+def _check(home: "Home", added: list[Found]) -> None:
+    accounts = [home.accounts.get(line.account or "") for line in added]
+    taken = [importing.Taken(0, "added", account.id, account.name, account.kind) for account in accounts]
+    for one in run_async(importing.check_online(home, taken)):
+        render.note(f"{one.name}: {one.checked}")
