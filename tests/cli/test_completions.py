@@ -34,7 +34,7 @@ def test_a_shell_that_is_here_can_read_its_file(shell):
 
 OFFERS = {
     "the commands": (["ac"], ["accounts"]),
-    "the commands of a group": (["accounts", "re"], ["remove", "rename", "refresh"]),
+    "the commands of a group": (["accounts", "re"], ["remove", "rename", "refresh", "restore"]),
     "the options of a command": (["serve", "--p"], ["--port"]),
     "the settings": (["config", "set", "pool."], [row.key for row in SETTINGS if row.key.startswith("pool.")]),
     "nothing where a name of the person's own stands": (["accounts", "show", "x"], []),
