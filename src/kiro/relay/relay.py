@@ -25,13 +25,11 @@ from kiro.accounts.turns import Turns
 from kiro.conversation.events import (
     Event,
     Finish,
-    SearchCall,
     SearchHit,
     Start,
     TextDelta,
     ThinkingDelta,
     ThinkingEnd,
-    ToolCallStart,
     Usage,
 )
 from kiro.conversation.messages import Conversation, Message, Text
@@ -219,7 +217,6 @@ class Answering:
         self._sink: Sink | None = None
         self._shown: list[Event] = []
         self._said = ""
-        self._calls_begun = False
         self._thinking_open = False
         self._spent: Usage | None = None
         """Usage of the part before a continuation; `None` when the answer is in one piece."""
@@ -476,7 +473,7 @@ class Answering:
             isinstance(self._failure, _MENDABLE_BY_CONTINUING)
             and self._relay.settings().relay.resume
             and self._spent is None
-            and not self._calls_begun
+            and not self._reader.called
             and bool(self._text_so_far())
         )
 
@@ -508,7 +505,7 @@ class Answering:
             raise failure or error from error
 
     def _text_so_far(self) -> str:
-        self._said += "".join(event.text for event in self._shown if type(event) is TextDelta)
+        self._said += "".join([event.text for event in self._shown if type(event) is TextDelta])
         self._shown.clear()
         return self._said
 
@@ -549,14 +546,14 @@ class Answering:
         shown = self._shown
         shown += events
         if len(shown) > _COMPACT_AT:
-            self._compact()
+            self._text_so_far()
         if events:
             self._thinking_open = type(events[-1]) is ThinkingDelta
         if self._sink is not None:
             self._sink(events)
         else:
             self._waiting += events
-            if self._first is not None and not self._first.done() and any(type(event) is not Start for event in events):
+            if self._first is not None and not self._first.done() and events and type(events[-1]) is not Start:
                 if self.first_event_at is None:
                     self.first_event_at = time.perf_counter()
                 self._begun()
@@ -569,11 +566,6 @@ class Answering:
         if self._exchange is not None:
             self._exchange.begin_by = None
 
-    def _compact(self) -> None:
-        if not self._calls_begun:
-            self._calls_begun = any(type(event) in (ToolCallStart, SearchCall) for event in self._shown)
-        self._text_so_far()
-
     def _finished(self, finish: Finish) -> Finish:
         finish = msgspec.structs.replace(finish, usage=_sum(self._spent, finish.usage))
         self.finish = finish
@@ -581,8 +573,6 @@ class Answering:
 
     def _settle(self, failure: KiroError | None) -> None:
         """The attempt is over: wakes whoever waits for its beginning or its end."""
-        if self._shown:
-            self._compact()
         self._failure = failure
         if failure is None and self.account is not None and self.model is not None:
             if self.finish is not None and self._spent is None:

@@ -104,9 +104,9 @@ class ResponseReader:
         return self._tail.seen
 
     @property
-    def call_open(self) -> bool:
-        """A tool call has begun and not ended: what follows cannot be continued by another answer."""
-        return self._open is not None
+    def called(self) -> bool:
+        """A tool call has begun: what follows cannot be continued by another answer, or it might be made twice."""
+        return bool(self._calls)
 
     @property
     def finished(self) -> bool:
