@@ -72,7 +72,7 @@ class Visit:
         found = dict(self.request.match_info)
         if verb is not None:
             found["verb"] = verb
-        if (alt := self.request.query.get("alt")) is not None:
+        if self.request.query_string and (alt := self.request.query.get("alt")) is not None:
             found["alt"] = alt
         return found
 
