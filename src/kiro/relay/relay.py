@@ -22,6 +22,7 @@ from kiro.accounts.account import Account
 from kiro.accounts.health import Health, Outcome, SetAside, SwitchFlavour
 from kiro.accounts.pool import Ask
 from kiro.accounts.turns import Turns
+from kiro.conversation.collect import Collector
 from kiro.conversation.events import (
     Event,
     Finish,
@@ -44,6 +45,7 @@ from kiro.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
+from kiro.relay.fitting import Fitting, OnOverflow, Summaries
 from kiro.relay.limits import Limits
 from kiro.relay.models import ModelShelf
 from kiro.relay.retry import GiveUp, NextAccount, RefreshAndRepeat, Repeat, RepeatWithout, Tries, decide, new_jitter
@@ -101,12 +103,31 @@ class Relay:
         self.turns = turns
         self.switch = switch
         self._set_aside = set_aside
+        self._summaries = Summaries()
         self._calibration: dict[str, float] = {}
         self._addresses: dict[str, tuple[Access, str | None, Address]] = {}
 
-    def answer(self, conversation: Conversation, *, only: str | None = None) -> "Answering":
-        """An answer to this conversation. `only` pins an account by name or id."""
-        return Answering(self, conversation, only)
+    def answer(
+        self, conversation: Conversation, *, only: str | None = None, on_overflow: OnOverflow = "error"
+    ) -> "Answering":
+        """An answer to this conversation. `only` pins an account by name or id; `on_overflow` is for one that is too long."""
+        return Answering(self, conversation, only, on_overflow)
+
+    def fitting(self, how: OnOverflow, only: str | None) -> Fitting:
+        """What shortens a conversation that does not fit."""
+
+        async def say(conversation: Conversation) -> str:
+            answering = self.answer(conversation, only=only)
+            collector = Collector()
+            try:
+                collector.add(await answering.begin())
+                if answering.finish is None:
+                    await answering.deliver(collector.add)
+            finally:
+                answering.close()
+            return collector.answer().text()
+
+        return Fitting(how, self._summaries, lambda: frozenset(self.models.known()), say)
 
     def choose(self, *, only: str | None = None) -> Account:
         """Whose turn it would be, without taking a place."""
@@ -185,11 +206,12 @@ class Relay:
 class Answering:
     """One answer under way: `begin`, then `deliver`; `close` in any case."""
 
-    def __init__(self, relay: Relay, conversation: Conversation, only: str | None) -> None:
+    def __init__(self, relay: Relay, conversation: Conversation, only: str | None, on_overflow: OnOverflow) -> None:
         self._relay = relay
         self._asked = conversation
         self._conversation = conversation
         self._only = only
+        self._on_overflow = on_overflow
 
         self.model: Model | None = None
         self.account: Account | None = None
@@ -197,6 +219,8 @@ class Answering:
         self.notes: list[str] = []
         self.finish: Finish | None = None
         self.first_event_at: float | None = None
+        self.trimmed = 0
+        """How many old messages were left out because the conversation did not fit."""
 
         self._requests: dict[tuple[str, frozenset[str]], KiroRequest] = {}
         self._exchange: Exchange | None = None
@@ -235,9 +259,29 @@ class Answering:
         if self._asked.stop_sequences or enforced is not None:
             self._limits = Limits(self._asked.stop_sequences, enforced)
         self._ids = session_ids(self._conversation, self.model)
-        await self._try_until_begun(frozenset())
+        try:
+            await self._try_until_begun(frozenset())
+        except ContextOverflow as overflow:
+            if self._on_overflow == "error":
+                raise
+            await self._begin_shorter(overflow)
         first, self._waiting = self._waiting, []
         return first
+
+    async def _begin_shorter(self, overflow: ContextOverflow) -> None:
+        """With old messages left out; raises the overflow when that does not help."""
+        whole, fitting = self._conversation, self._relay.fitting(self._on_overflow, self._only)
+        while (shorter := await fitting.shorten(whole, overflow)) is not None:
+            self._conversation, self.trimmed = shorter.conversation, shorter.removed
+            self._requests.clear()
+            try:
+                await self._try_until_begun(frozenset())
+            except ContextOverflow as again:
+                overflow = again
+            else:
+                self.notes.append(shorter.note)
+                return
+        raise overflow
 
     async def deliver(self, sink: Sink) -> None:
         """Gives all further events to `sink`, up to Finish. Raises when the answer breaks; then there was no Finish."""

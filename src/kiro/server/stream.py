@@ -65,12 +65,14 @@ class Patience:
 
 
 class ClientStream:
-    """`keepalive` makes bytes that mean nothing; `pause` and `resume` act on the source of the events."""
+    """`headers` is asked when the head goes out; `keepalive` makes bytes that mean nothing; `pause` and `resume` act on
+    the source of the events.
+    """
 
     def __init__(
         self,
         request: web.Request,
-        headers: Mapping[str, str],
+        headers: Callable[[], Mapping[str, str]],
         patience: Patience,
         *,
         keepalive: Callable[[], bytes],
@@ -104,7 +106,7 @@ class ClientStream:
     def _response(self) -> _Response:
         """Made when its head goes out: most answers that are not streamed never need it."""
         if self._made is None:
-            self._made = _Response(headers=self._headers)
+            self._made = _Response(headers=self._headers())
             if self._chunked:
                 self._made.enable_chunked_encoding()
             else:

@@ -218,7 +218,7 @@ class KiroClient:
         self._idle_timeout_s = idle_timeout_s
         self._proxy = proxy
         self.push = push
-        self._direct = push and is_possible()
+        self._direct = is_possible()
         self._lanes: dict[str, Lane] = {}
         self._sessions: dict[str | None, aiohttp.ClientSession] = {}
         self._live: set[Exchange] = set()
@@ -261,7 +261,7 @@ class KiroClient:
         self, address: Address, body: bytes, proxy: str | None, begin_by: float | None
     ) -> aiohttp.ClientResponse | Reply:
         proxy = None if proxy == DIRECT else proxy or self._proxy
-        if proxy is not None or not self._direct:
+        if proxy is not None or not (self._direct and self.push):
             headers = address.call_headers()
             return await self._send("POST", address.url, headers, body, proxy=proxy or DIRECT, begin_by=begin_by)
         lane = self._lanes.get(address.url)
