@@ -3,6 +3,7 @@
 They do it better than anybody in between could, so they get the error. All others would be stuck with it.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from kiro.relay.fitting import OnOverflow
@@ -15,6 +16,9 @@ def on_overflow(user_agent: str, setting: OnOverflow, *, may_trim: bool) -> OnOv
     """What happens to a conversation that does not fit. `may_trim`: this request asks for trimming."""
     if may_trim:
         return "trim" if setting == "error" else setting
-    if any(word.startswith(COMPACTING) for word in user_agent.lower().split()):
-        return "error"
-    return setting
+    return "error" if compacts(user_agent) else setting
+
+
+@lru_cache(256)
+def compacts(user_agent: str) -> bool:
+    return any(word.startswith(COMPACTING) for word in user_agent.lower().split())
