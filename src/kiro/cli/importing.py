@@ -99,21 +99,23 @@ def import_(
 
 
 def _read(source: Path | None, extra_hosts: tuple[str, ...]) -> "ImportReport":
-    from kiro.accounts.follow import beside
+    from kiro.auth.files import beside
     from kiro.auth.formats import read_import
 
-    data = sys.stdin.buffer.read(_MAX_BYTES) if source is None else read_file(source)
-    siblings = (lambda _: None) if source is None else beside(source)
-    name = "-" if source is None else source.name
+    data, store = (sys.stdin.buffer.read(_MAX_BYTES), None) if source is None else _load(source)
     opened = _unsealed(data)
-    return read_import(
-        data if opened is None else opened,
-        name=name,
-        siblings=siblings,
-        now=datetime.now(UTC),
-        extra_hosts=extra_hosts,
-        trusted=opened is not None,
-    )
+    try:
+        return read_import(
+            data if opened is None else opened,
+            name="-" if source is None else source.name,
+            siblings=(lambda _: None) if source is None else beside(source),
+            now=datetime.now(UTC),
+            extra_hosts=extra_hosts,
+            trusted=opened is not None,
+            store=store,
+        )
+    except OSError as error:
+        raise KiroError(f"{source or 'The input'} cannot be read: {error.strerror}.") from error
 
 
 def _unsealed(data: bytes) -> bytes | None:
@@ -126,14 +128,14 @@ def _unsealed(data: bytes) -> bytes | None:
     return sealed.unseal(data, passphrase_for_import(lambda: sealed.check(data)))
 
 
-def read_file(path: Path) -> bytes:
-    """A file of sign-ins. Raises UsageError or KiroError in words."""
+def _load(path: Path) -> tuple[bytes, Path | None]:
+    """A file of sign-ins, as `files.load` gives it. Raises UsageError or KiroError in words."""
+    from kiro.auth.files import load
+
     try:
         if path.is_dir():
             raise UsageError(f"{path} is a folder.", hint="Name the file in it.")
-        if path.stat().st_size > _MAX_BYTES:
-            raise UsageError(f"{path} is too large to be a file of sign-ins.")
-        return path.read_bytes()
+        return load(path)
     except FileNotFoundError:
         raise UsageError(f"There is no file {path}.") from None
     except OSError as error:
