@@ -23,6 +23,7 @@ import msgspec
 from kiro.accounts import health_rows
 from kiro.accounts.account import Account, Mode, State, UsageSnapshot
 from kiro.accounts.health import Health
+from kiro.accounts.identity import SIGNS, no_other, with_what_was_known
 from kiro.auth.credentials import (
     ApiKeyCredentials,
     Credentials,
@@ -30,6 +31,7 @@ from kiro.auth.credentials import (
     expiry,
     from_record,
     kind_of,
+    long_lived,
     profile_arn,
     to_record,
 )
@@ -120,7 +122,7 @@ class AccountDirectory:
             return same
         kind = kind_of(imported.credentials)
         alike = [account for account in self.list() if account.mode == "follow" and account.kind == kind]
-        return next((account for account in alike if account.source == source and _no_other(account, imported)), None)
+        return next((account for account in alike if account.source == source and no_other(account, imported)), None)
 
     def credentials(self, account_id: str) -> Credentials | None:
         """The secrets of an account, decrypted anew each time."""
@@ -226,6 +228,7 @@ class AccountDirectory:
     def _renew(
         self, account: Account, imported: ImportedAccount, name: str | None, mode: Mode, source: str | None
     ) -> Account:
+        imported = with_what_was_known(account, imported)
         with self.lock(account.id):
             if not self.save_credentials(account.id, imported.credentials):
                 raise StorageError(f"The account {account.name} was removed meanwhile.", hint="Add it again.")
@@ -279,30 +282,21 @@ class AccountDirectory:
         )
 
     def _same(self, imported: ImportedAccount) -> Account | None:
-        """The account this one is: same kind, and same user, or same email and start URL, or the same long-lived secret.
+        """The account this one is. The surest sign decides, whatever the order of the accounts.
 
-        Secrets rotate, so the last rule only helps until the next refresh; it is all that bare tokens have.
+        The same long-lived secret is the same sign-in, also when its kind was guessed differently; it rotates, so this
+        only helps until the next refresh, and is all that bare tokens have. Then the same user of the same
+        kind; then the same email, when nothing else tells the two apart.
         """
-        kind = kind_of(imported.credentials)
-        alike = [account for account in self.list() if account.kind == kind]
-        for account in alike:
-            if imported.user_id and account.user_id:
-                if imported.user_id == account.user_id:
-                    return account
-            elif imported.email and account.email:
-                same_email = imported.email.lower() == account.email.lower()
-                if (
-                    same_email
-                    and imported.start_url == account.start_url
-                    and _agree(imported.provider, account.provider)
-                ):
-                    return account
-        secret = _long_lived(imported.credentials)
-        for account in alike:
+        accounts = self.list()
+        secret = long_lived(imported.credentials)
+        for account in accounts:
             stored = self.credentials(account.id)
-            if stored is not None and _long_lived(stored) == secret:
+            if stored is not None and long_lived(stored) == secret:
                 return account
-        return None
+        kind = kind_of(imported.credentials)
+        alike = [account for account in accounts if account.kind == kind]
+        return next((account for sign in SIGNS for account in alike if sign(account, imported)), None)
 
     def _refuse_taken(self, name: str, except_id: str | None = None) -> None:
         other = self.find(name)
@@ -328,6 +322,8 @@ def check_name(name: str) -> None:
 
 def suggested_name(imported: ImportedAccount) -> str:
     """A name from what is known: the name or email it came with, else its provider or kind."""
+    if imported.name and _NAME.fullmatch(imported.name):
+        return imported.name
     kind = kind_of(imported.credentials)
     words = {"builder_id": "builder-id", "idc": "identity-center", "external_idp": "company", "api_key": "api-key"}
     candidates = (imported.name, (imported.email or "").partition("@")[0], imported.provider, words.get(kind))
@@ -347,25 +343,12 @@ def free_name(wanted: str, taken: Callable[[str], bool]) -> str:
     return name
 
 
-def _no_other(account: Account, imported: ImportedAccount) -> bool:
-    """Nothing says that these are two persons."""
-    return _agree(account.user_id, imported.user_id) and _agree(account.email, imported.email)
-
-
-def _agree(one: str | None, other: str | None) -> bool:
-    return one is None or other is None or one == other
-
-
 def _first_state(imported: ImportedAccount) -> State:
     """A sign-in that can neither be refreshed nor used as it stands needs a person."""
     credentials = imported.credentials
     if not can_refresh(credentials) and not isinstance(credentials, ApiKeyCredentials) and expiry(credentials) is None:
         return "misconfigured"
     return "active"
-
-
-def _long_lived(credentials: Credentials) -> Secret:
-    return credentials.api_key if isinstance(credentials, ApiKeyCredentials) else credentials.refresh_token
 
 
 def _stored(account: Account) -> tuple[Any, ...]:
