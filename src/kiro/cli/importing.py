@@ -77,6 +77,7 @@ def import_(
     with opened_home() as home:
         report = _read(source, home.loaded.settings.auth.external_hosts)
         _refuse_whole(report, source)
+        _warn_about_exposure(source)
         if name is not None and len(report.accounts) != 1:
             raise UsageError(
                 f"--name fits one account, and there are {len(report.accounts)}.",
@@ -210,6 +211,14 @@ def _tell(report: "ImportReport", taken: list[Taken], *, as_json: bool) -> None:
         render.table(("ENTRY", "RESULT", "NAME", ""), sorted(rows, key=lambda row: int(row[0])))
     for code in sorted(report.warnings):
         render.note(f"note: {MEANINGS[code]}")
+
+
+def _warn_about_exposure(source: Path | None) -> None:
+    from kiro.storage.files import exposure
+
+    exposed = exposure(source) if source is not None and source.is_file() else None
+    if exposed is not None:
+        render.warning(exposed)
 
 
 def _warn_about_sharing(source: Path) -> None:
