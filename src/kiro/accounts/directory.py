@@ -35,6 +35,7 @@ from kiro.auth.credentials import (
     profile_arn,
     to_record,
 )
+from kiro.auth.fields import is_proxy
 from kiro.auth.records import ImportedAccount
 from kiro.errors import StorageError, UsageError
 from kiro.redaction import Secret, without_password
@@ -159,7 +160,7 @@ class AccountDirectory:
         if url is None:
             self._vault.remove(account.id, _PROXY)
             return self._update(account.id, proxy=None)
-        if url != "direct" and not re.match(r"(https?|socks5h?)://[^/\s]+", url):
+        if not is_proxy(url):
             raise UsageError("This proxy address cannot be used.", hint="http://, https:// or socks5://, or `direct`.")
         self._vault.put(account.id, _PROXY, url.encode())
         return self._update(account.id, proxy=without_password(url))
