@@ -114,6 +114,7 @@ def test_what_a_crash_left_is_read_as_sqlite_would_repair_it(path):
     assert row.record["refresh_token"] == "first"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
 def test_a_link_leads_to_the_database(path, tmp_path):
     made(path)
     link = tmp_path / "data.sqlite3"

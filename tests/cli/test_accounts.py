@@ -60,6 +60,20 @@ def test_importing_again_updates_and_keeps_the_id(kiro):
     assert kiro.json("accounts", "list") == before
 
 
+def test_one_person_twice_in_a_file_is_one_account_and_each_entry_is_told(kiro, tmp_path):
+    file = tmp_path / "twice.json"
+    person = {"authMethod": "social", "email": "sue@example.com"}
+    tokens = ("a" * 120, "b" * 120, "a" * 120)
+    file.write_text(json.dumps([{"refreshToken": token, **person} for token in tokens] + ["no object"]))
+    told = kiro.json("accounts", "import", str(file))
+    assert [(one["index"], one["result"], one["name"]) for one in told["accounts"]] == [
+        (0, "added", "sue"),
+        (1, "updated", "sue"),
+    ]
+    assert [(one["index"], one["code"]) for one in told["refused"]] == [(2, "R_DUPLICATE"), (3, "R_NOT_AN_OBJECT")]
+    assert names(kiro) == ["sue"]
+
+
 def test_the_list_has_exactly_the_promised_fields(kiro):
     kiro.ok("accounts", "import", str(TWO))
     first = kiro.json("accounts", "list")[0]

@@ -139,6 +139,7 @@ def test_a_store_that_others_can_read_is_warned_about(kiro, user):
     assert "can be read by others" in kiro.run("accounts", "scan").stderr
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="mode bits are POSIX")
 def test_a_database_that_others_can_read_is_warned_about(kiro, user):
     store = put_cli(user)
     store.chmod(0o644)
@@ -181,11 +182,13 @@ def test_a_place_that_a_variable_names_comes_first_and_has_to_be_there(kiro, use
     assert [(one["path"], one["status"]) for one in kiro.json("accounts", "scan")] == [(str(moved), "new")]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes are POSIX")
 def test_what_is_no_file_is_told_and_not_waited_for(kiro, user):
     os.mkfifo(cache(user) / "kiro-auth-token.json")
     assert [one["problem"] for one in kiro.json("accounts", "scan")] == ["It is not a file."]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
 def test_a_link_leads_to_the_store(kiro, user, tmp_path):
     put_ide(user)
     file = cache(user) / "kiro-auth-token.json"

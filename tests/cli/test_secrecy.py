@@ -245,7 +245,7 @@ def serve(house: House) -> None:
             process.communicate(timeout=20)
     rows = json.loads(house.run("logs", "--json"))
     assert len(rows) > 20
-    for row in rows[-12:-9]:
+    for row in [row for row in rows if row["error"]][:3]:
         house.run("logs", "show", row["id"])
 
 
