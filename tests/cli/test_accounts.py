@@ -174,6 +174,26 @@ def test_a_file_of_another_program_is_warned_about_unless_followed(kiro, tmp_pat
     assert "the program it belongs to" in kiro.ok("accounts", "show", "google")
 
 
+def test_a_file_with_two_accounts_of_a_kind_is_not_followed(kiro, tmp_path):
+    file = tmp_path / "two.json"
+    file.write_text(json.dumps([{"refreshToken": letter * 120, "authMethod": "social"} for letter in "ab"]))
+    status, _, err = kiro.call("accounts", "import", str(file), "--follow", "--yes")
+    assert status == 2
+    assert "Several accounts of one kind" in err
+    assert names(kiro) == []
+
+
+def test_a_name_that_another_account_has_changes_nothing(kiro, tmp_path):
+    kiro.ok("accounts", "import", str(TWO))
+    before = [kiro.json("accounts", "list"), (kiro.home / "vault.json").read_bytes()]
+    file = tmp_path / "one.json"
+    file.write_text(json.dumps({"refreshToken": "n" * 120, "authMethod": "social", "email": "user211@example.com"}))
+    status, _, err = kiro.call("accounts", "import", str(file), "--name", "fake-212", "--yes")
+    assert status == 2
+    assert "already an account named fake-212" in err
+    assert [kiro.json("accounts", "list"), (kiro.home / "vault.json").read_bytes()] == before
+
+
 def test_accounts_are_renamed_disabled_enabled_and_removed(kiro):
     kiro.ok("accounts", "import", str(TWO))
     kiro.ok("accounts", "rename", "fake-211", "private")

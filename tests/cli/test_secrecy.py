@@ -168,6 +168,8 @@ def look(house: House) -> None:
     house.run("status")
     house.run("doctor", status=0)
     house.run("keys", "list")
+    house.run("models")
+    house.run("ask", "Hello!", "--account", "bob")
 
 
 def move(house: House) -> None:
@@ -234,6 +236,8 @@ def serve(house: House) -> None:
                     house.ask("chat", f"{url}/v1/chat/completions", bearer, body)
                     house.emulator.faults.clear()
             house.ask("gemini", f"{url}/v1beta/models/claude-sonnet-4.5:generateContent?key={CLIENT_KEY}", {}, GEMINI)
+            asked = {"model": "claude-sonnet-4.5", "input": "Hello!", "stream": True}
+            house.ask("responses", f"{url}/v1/responses", bearer, asked)
             house.ask("wrong key", f"{url}/v1beta/models?key={WRONG_KEY}", {}, None)
             house.ask("wrong key", f"{url}/v1/messages", {"x-api-key": WRONG_KEY}, BODY)
             house.ask("usage", f"{url}/v1/kiro/usage-limits", {"x-api-key": CLIENT_KEY}, None)

@@ -106,6 +106,8 @@ class AccountDirectory:
             check_name(name)
         known = self.known(imported, source)
         if known is not None:
+            if name is not None:
+                self._refuse_taken(name, except_id=known.id)
             return Added(self._renew(known, imported, name, mode, source), merged=True)
         account = self._new(imported, name, mode, source, now or datetime.now(UTC))
         self._vault.put(account.id, _CREDENTIALS, to_record(imported.credentials))

@@ -10,13 +10,17 @@ from pathlib import Path
 import msgspec
 
 from kiro.accounts.account import Account
+from kiro.accounts.identity import no_other
 from kiro.auth.credentials import Credentials, ExternalIdpCredentials, IdcCredentials, kind_of
 from kiro.auth.files import read_sign_ins
 from kiro.errors import StorageError
 
 
 def read_source(account: Account, now: datetime, extra_hosts: tuple[str, ...] = ()) -> Credentials | None:
-    """What the followed store holds for this account now; `None` when nobody of its kind is signed in there. Blocks."""
+    """What the followed store holds for this account now. Blocks.
+
+    `None` when nobody of its kind is signed in there, or somebody who is known to be another person.
+    """
     if account.source is None:
         return None
     path = Path(account.source)
@@ -28,8 +32,8 @@ def read_source(account: Account, now: datetime, extra_hosts: tuple[str, ...] = 
         raise StorageError(
             f"{path}, which the account {account.name} follows, cannot be read: {error.strerror}."
         ) from error
-    found = [one.credentials for one in report.accounts if kind_of(one.credentials) == account.kind]
-    return _with_known_profile(found[0], account.profile_arn) if found else None
+    found = [one for one in report.accounts if kind_of(one.credentials) == account.kind and no_other(account, one)]
+    return _with_known_profile(found[0].credentials, account.profile_arn) if found else None
 
 
 def _with_known_profile(found: Credentials, arn: str | None) -> Credentials:

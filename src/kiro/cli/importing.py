@@ -78,6 +78,8 @@ def import_(
         report = _read(source, home.loaded.settings.auth.external_hosts)
         _refuse_whole(report, source)
         _warn_about_exposure(source)
+        if follow:
+            _refuse_ambiguous(report)
         if name is not None and len(report.accounts) != 1:
             raise UsageError(
                 f"--name fits one account, and there are {len(report.accounts)}.",
@@ -150,6 +152,17 @@ def _refuse_whole(report: "ImportReport", source: Path | None) -> None:
         what = " ".join(MEANINGS[code] for code in report.file_errors)
         where = f" ({report.position})" if report.position else ""
         raise KiroError(f"{source or 'The input'} cannot be imported{where}.", hint=what)
+
+
+def _refuse_ambiguous(report: "ImportReport") -> None:
+    """A followed file is read again later, and then only the kind tells whose sign-in is whose."""
+    from kiro.auth.credentials import kind_of
+
+    kinds = [kind_of(one.credentials) for one in report.accounts]
+    if len(kinds) != len(set(kinds)):
+        raise UsageError(
+            "Several accounts of one kind are in the file, so it cannot be followed.", hint="Leave --follow out."
+        )
 
 
 def _preview(report: "ImportReport") -> None:
