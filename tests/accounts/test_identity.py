@@ -131,6 +131,16 @@ def test_the_surest_sign_decides_and_not_the_order(directory):
     assert directory.add(social("5", email=A, provider="Google")).account.id == by_email.id
 
 
+def test_a_file_of_kiro_s_own_tells_which_account_it_was(directory):
+    account = directory.add(social("old", id="0123456789ab")).account
+    assert account.id == "0123456789ab"
+    assert directory.add(social("new", id="0123456789ab")).merged
+    directory.change(account.id, user_id="u")
+    other = directory.add(social("newer", id="0123456789ab", user_id="v"))
+    assert not other.merged
+    assert other.account.id != account.id
+
+
 def test_the_start_url_and_the_profile_stay_when_the_newcomer_does_not_tell_them(directory):
     account = directory.add(idc("1", ARN, user_id="u", start_url=HERE)).account
     again = directory.add(idc("2", user_id="u")).account
@@ -153,3 +163,30 @@ def test_a_followed_store_is_known_by_its_place_unless_somebody_else_signed_in(d
     assert directory.known(social("2", email="ann@x.org"), "/s").id == account.id
     assert directory.known(social("2", email=B), "/s") is None
     assert directory.known(social("2"), "/other") is None
+
+
+EARLIER, LATER = datetime(2027, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, 1, tzinfo=UTC)
+
+
+def signed_in(token, ends):
+    credentials = SocialCredentials(refresh_token=Secret(token), access_token=Secret("a"), expires_at=ends)
+    return ImportedAccount(index=0, credentials=credentials, user_id="u")
+
+
+AGES = {
+    "an older copy": (LATER, EARLIER, "active", True),
+    "a newer sign-in": (EARLIER, LATER, "active", False),
+    "a copy of the same moment": (LATER, LATER, "active", False),
+    "a copy without a time": (LATER, None, "active", False),
+    "an older copy, but ours is dead": (LATER, EARLIER, "invalid", False),
+}
+
+
+@pytest.mark.parametrize(("ours", "theirs", "state", "kept"), AGES.values(), ids=AGES.keys())
+def test_an_old_copy_does_not_end_a_sign_in_that_works(directory, ours, theirs, state, kept):
+    account = directory.add(signed_in("ours", ours)).account
+    directory.set_state(account.id, state)
+    again = directory.add(signed_in("theirs", theirs), keep_newer=True)
+    assert (again.merged, again.kept) == (True, kept)
+    assert directory.credentials(account.id).refresh_token == Secret("ours" if kept else "theirs")
+    assert directory.add(signed_in("fresh", theirs)).kept is False

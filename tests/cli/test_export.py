@@ -43,9 +43,11 @@ def test_an_export_is_sealed_private_and_comes_back_whole(two, file):
     assert "refreshed in two places" in done.stderr
     if sys.platform != "win32":
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    ids = [one["id"] for one in two.json("accounts", "list")]
     before = emptied(two)
     assert two.run("accounts", "import", str(file), **PASSPHRASE).returncode == 0
     assert told(two) == before
+    assert [one["id"] for one in two.json("accounts", "list")] == ids
 
 
 @pytest.mark.parametrize("form", ["kiro", "kiro-rs", "account-manager", "kiro-go"])
@@ -92,7 +94,8 @@ def everything(kiro, tmp_path):
     """All that is kept of each account, with its secrets."""
     whole = tmp_path / "whole.json"
     kiro.ok("accounts", "export", "-o", str(whole), "--plain", "--yes")
-    return sorted(json.loads(whole.read_text())["accounts"], key=lambda one: one["name"])
+    accounts = json.loads(whole.read_text())["accounts"]
+    return sorted(({**one, "id": None} for one in accounts), key=lambda one: one["name"])
 
 
 WAYS = {"sealed": ("kiro", ()), **{form: (form, ("--plain",)) for form in ("kiro", "kiro-rs", "account-manager")}}
@@ -156,6 +159,22 @@ def test_an_export_never_shows_a_secret(five, file):
         PASSPHRASE["KIRO_EXPORT_PASSPHRASE"],
     ]
     assert not [secret for secret in secrets if secret in shown]
+
+
+def test_an_old_export_does_not_end_a_sign_in_that_was_refreshed_since(signed_in, upstream, file):
+    """Its refresh token was used up by the refresh; the one that is here works."""
+    signed_in.ok("accounts", "export", "-o", str(file), "--plain")
+    rows = json.loads(file.read_text())
+    rows["accounts"][0]["credentials"]["expires_at"] = "2020-01-01T00:00:00Z"
+    file.write_text(json.dumps(rows))
+    assert signed_in.call("accounts", "refresh")[0] == 0
+    again = signed_in.json("accounts", "import", str(file))
+    assert [one["result"] for one in again["accounts"]] == ["kept"]
+    assert "The sign-in here is newer" in signed_in.ok("accounts", "import", str(file), "--yes")
+    assert signed_in.call("accounts", "refresh")[0] == 0
+    upstream.people.revoke(upstream.people.persons["first"])
+    assert signed_in.call("accounts", "refresh")[0] == 3
+    assert signed_in.json("accounts", "import", str(file))["accounts"][0]["result"] == "updated"
 
 
 def test_only_named_accounts_are_exported(two, file):

@@ -23,7 +23,7 @@ import msgspec
 from kiro.accounts import health_rows
 from kiro.accounts.account import Account, Mode, State, UsageSnapshot
 from kiro.accounts.health import Health
-from kiro.accounts.identity import SIGNS, no_other, with_what_was_known
+from kiro.accounts.identity import SIGNS, is_newer, no_other, with_what_was_known
 from kiro.auth.credentials import (
     ApiKeyCredentials,
     Credentials,
@@ -51,10 +51,14 @@ _MACHINE_ID: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class Added(msgspec.Struct, frozen=True):
-    """What became of an added account: a new one, or one that was there already and has new secrets."""
+    """What became of an added account: a new one, or one that was there already and has new secrets.
+
+    `kept`: it was there, and its own secrets are the newer ones.
+    """
 
     account: Account
     merged: bool
+    kept: bool = False
 
 
 class AccountDirectory:
@@ -100,14 +104,20 @@ class AccountDirectory:
         mode: Mode = "own",
         source: str | None = None,
         now: datetime | None = None,
+        keep_newer: bool = False,
     ) -> Added:
-        """Add an account, or renew the secrets of the one it is. `name` is the person's choice for a new one."""
+        """Add an account, or renew the secrets of the one it is. `name` is the person's choice for a new one.
+
+        `keep_newer`: a sign-in that works and was refreshed after the newcomer stays; an old copy would end it.
+        """
         if name is not None:
             check_name(name)
         known = self.known(imported, source)
         if known is not None:
             if name is not None:
                 self._refuse_taken(name, except_id=known.id)
+            if keep_newer and is_newer(known, imported):
+                return Added(known if name is None else self.rename(known.id, name), merged=True, kept=True)
             return Added(self._renew(known, imported, name, mode, source), merged=True)
         account = self._new(imported, name, mode, source, now or datetime.now(UTC))
         self._vault.put(account.id, _CREDENTIALS, to_record(imported.credentials))
@@ -262,7 +272,7 @@ class AccountDirectory:
             self._refuse_taken(name)
         machine_id = imported.machine_id or ""
         return Account(
-            id=secrets.token_hex(6),
+            id=imported.id if imported.id and self.find(imported.id) is None else secrets.token_hex(6),
             name=name or free_name(suggested_name(imported), lambda text: self.find(text) is not None),
             kind=kind_of(imported.credentials),
             provider=imported.provider,
@@ -288,8 +298,8 @@ class AccountDirectory:
         """The account this one is. The surest sign decides, whatever the order of the accounts.
 
         The same long-lived secret is the same sign-in, also when its kind was guessed differently; it rotates, so this
-        only helps until the next refresh, and is all that bare tokens have. Then the same user of the same
-        kind; then the same email, when nothing else tells the two apart.
+        only helps until the next refresh, and is all that bare tokens have. Then, among those of the same kind,
+        the id in a file of kiro's own; the same user; the same email, when nothing else tells the two apart.
         """
         accounts = self.list()
         secret = long_lived(imported.credentials)

@@ -11,10 +11,16 @@ from kiro.auth.credentials import (
     Credentials,
     IdcCredentials,
     clean_start_url,
+    expiry,
     kind_of,
     profile_arn,
 )
 from kiro.auth.records import ImportedAccount
+
+
+def same_id(account: Account, imported: ImportedAccount) -> bool:
+    """A file of kiro's own tells which account it was, here or in the home it came from."""
+    return imported.id == account.id and no_other(account, imported)
 
 
 def same_user(account: Account, imported: ImportedAccount) -> bool:
@@ -29,7 +35,7 @@ def same_email(account: Account, imported: ImportedAccount) -> bool:
     return same_place and _agree(imported.provider, account.provider)
 
 
-SIGNS: Final[tuple[Callable[[Account, ImportedAccount], bool], ...]] = (same_user, same_email)
+SIGNS: Final[tuple[Callable[[Account, ImportedAccount], bool], ...]] = (same_id, same_user, same_email)
 """What shows that an account of the same kind is the same person, the surest first."""
 
 
@@ -37,6 +43,13 @@ def no_other(account: Account, imported: ImportedAccount) -> bool:
     """Nothing says that these are two persons."""
     emails = [text.lower() if text else None for text in (account.email, imported.email)]
     return _agree(account.user_id, imported.user_id) and _agree(*emails)
+
+
+def is_newer(account: Account, imported: ImportedAccount) -> bool:
+    """The account's own sign-in was refreshed after this copy of it was made, and nothing is wrong with it."""
+    ends = expiry(imported.credentials)
+    fine = account.mode == "own" and account.state not in ("invalid", "misconfigured")
+    return fine and ends is not None and account.expires_at is not None and ends < account.expires_at
 
 
 def with_what_was_known(account: Account, imported: ImportedAccount) -> ImportedAccount:

@@ -69,6 +69,7 @@ class _Format(msgspec.Struct, frozen=True):
 class _Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An account in our own format. `credentials` is the record of the vault."""
 
+    id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{12}$")] | None = None
     name: str | None = None
     credentials: msgspec.Raw
     provider: str | None = None
@@ -120,6 +121,7 @@ def read_own(item: object, index: int, *, trusted: bool, extra_hosts: tuple[str,
         raise RecordRefused("R_UNREADABLE")
     return ImportedAccount(
         index=index,
+        id=row.id,
         credentials=credentials,
         auth_region=getattr(credentials, "auth_region", row.auth_region),
         api_region=row.api_region,
@@ -164,6 +166,7 @@ def _checked(credentials: Credentials, *, trusted: bool, extra_hosts: tuple[str,
 def _own(accounts: Sequence[ImportedAccount], now: datetime) -> bytes:
     rows = [
         _Row(
+            id=one.id,
             name=one.name,
             credentials=msgspec.Raw(to_record(one.credentials)),
             provider=one.provider,

@@ -49,10 +49,14 @@ _SHORT_TOKEN_CHARACTERS: Final = 100
 
 
 class ImportedAccount(msgspec.Struct, frozen=True, kw_only=True):
-    """An account read from somewhere. `index` is its position in the input; `api_region` is set when it is known."""
+    """An account read from somewhere. `index` is its position in the input; `api_region` is set when it is known.
+
+    `id` is the one it has in kiro, told by kiro's own files only.
+    """
 
     index: int
     credentials: Credentials
+    id: str | None = None
     auth_region: str | None = None
     api_region: str | None = None
     enabled: bool = True

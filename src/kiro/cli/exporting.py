@@ -113,6 +113,7 @@ def _read(home: "Home", account: "Account") -> "ImportedAccount | None":
         return None
     return ImportedAccount(
         index=0,
+        id=account.id,
         credentials=credentials,
         auth_region=account.auth_region,
         api_region=account.region,

@@ -21,11 +21,17 @@ _MAX_BYTES = 256 * 1024 * 1024
 """A Kiro CLI database holds conversations, too, and may be large."""
 
 
+_KEPT = {"kept": "The sign-in here is newer than the file's."}
+
+
 class Taken(msgspec.Struct, frozen=True):
-    """One account that was imported. `checked` is None when Kiro was not asked, else what it said."""
+    """One account that was imported. `checked` is None when Kiro was not asked, else what it said.
+
+    `kept`: it is here already, with a sign-in that is newer than the file's.
+    """
 
     index: int
-    result: Literal["added", "updated"]
+    result: Literal["added", "updated", "kept"]
     id: str
     name: str
     kind: str
@@ -182,11 +188,12 @@ def _preview(report: "ImportReport") -> None:
 
 def _take(home: "Home", imported: "ImportedAccount", name: str | None, followed: Path | None) -> Taken:
     if followed is None:
-        added = home.accounts.add(imported, name=name)
+        added = home.accounts.add(imported, name=name, keep_newer=True)
     else:
         added = home.accounts.add(imported, name=name, mode="follow", source=str(followed))
     account = added.account
-    return Taken(imported.index, "updated" if added.merged else "added", account.id, account.name, account.kind)
+    result: Literal["updated", "added", "kept"] = "kept" if added.kept else "updated" if added.merged else "added"
+    return Taken(imported.index, result, account.id, account.name, account.kind)
 
 
 async def check_online(home: "Home", taken: list[Taken]) -> list[Taken]:
@@ -215,7 +222,7 @@ def _tell(report: "ImportReport", taken: list[Taken], *, as_json: bool) -> None:
         render.json_answer(ImportJson(report.format, taken, refused, warnings))
         return
     rows: list[tuple[str, str, str, str]] = [
-        (str(one.index + 1), one.result, one.name, one.checked or "") for one in taken
+        (str(one.index + 1), one.result, one.name, one.checked or _KEPT.get(one.result, "")) for one in taken
     ]
     rows += [
         (str(one.index + 1), "refused", "", f"Entry {one.index + 1} {MEANINGS[one.code]}.") for one in report.rejected
