@@ -89,6 +89,11 @@ def test_one_that_failed_this_request_is_passed_over():
     assert name(pick([stand("a"), stand("b")], Ask("m", tried=frozenset({"id-a"})))) == "b"
 
 
+def test_when_all_have_failed_this_request_that_is_said():
+    with pytest.raises(NoAccountReady, match="no other account to try"):
+        pick([stand("a"), stand("b", health=RESTING)], Ask("m", tried=frozenset({"id-a", "id-b"})))
+
+
 def test_an_overloaded_model_is_asked_for_where_nothing_better_is_free():
     assert name(pick([stand("a", health=BUSY_MODEL)])) == "a"
     assert name(pick([stand("a", health=BUSY_MODEL), stand("b", in_flight=8)])) == "a"
@@ -100,6 +105,12 @@ class TestModels:
 
     def test_a_list_can_be_old_so_when_nobody_has_the_model_everybody_is_asked(self):
         assert name(pick([stand("a")], view=View(lacking=frozenset({"id-a"})))) == "a"
+
+    def test_one_refusal_shows_that_the_lists_are_right_and_nobody_else_is_asked(self):
+        lists = View(lacking=frozenset({"id-a", "id-b"}))
+        with pytest.raises(UnknownModel):
+            pick([stand("a", health=LACKING), stand("b")], view=lists)
+        assert name(pick([stand("a", health=LACKING), stand("b")], Ask("n"), view=lists)) in ("a", "b")
 
     def test_the_one_that_has_it_is_waited_for(self):
         two = [stand("a"), stand("b", in_flight=8)]

@@ -20,6 +20,7 @@ import msgspec
 from kiro.accounts.access import AccessKeeper
 from kiro.accounts.account import Account
 from kiro.accounts.health import Health, Outcome, SetAside, SwitchFlavour
+from kiro.accounts.locating import Found
 from kiro.accounts.pool import Ask
 from kiro.accounts.turns import Turns
 from kiro.conversation.events import (
@@ -40,6 +41,7 @@ from kiro.errors import (
     EmptyAnswer,
     KiroError,
     NetworkFailed,
+    SignInNeeded,
     StreamCut,
     TokenRejected,
     UpstreamBroken,
@@ -48,7 +50,20 @@ from kiro.errors import (
 )
 from kiro.relay.limits import Limits
 from kiro.relay.models import ModelShelf
-from kiro.relay.retry import GiveUp, NextAccount, RefreshAndRepeat, Repeat, RepeatWithout, Tries, decide, new_jitter
+from kiro.relay.retry import (
+    FindProfile,
+    GiveUp,
+    NextAccount,
+    RefreshAndRepeat,
+    Repeat,
+    RepeatWithout,
+    Step,
+    Tries,
+    decide,
+    mend,
+    new_jitter,
+    taken,
+)
 from kiro.storage.settings import Settings
 from kiro.upstream import media, queries
 from kiro.upstream.catalogue import Model, Resolved
@@ -61,6 +76,7 @@ from kiro.upstream.thinking import family, without_thinking
 
 _COMPACT_AT: Final = 64
 _CALIBRATION_STEP: Final = 0.2
+_FIELDS_LEFT_OUT_S: Final = 3600.0
 _MENDABLE_BY_CONTINUING: Final = (StreamCut, NetworkFailed, UpstreamBroken, UpstreamTimeout)
 
 _UNREAD: Final = ResponseReader()
@@ -93,16 +109,22 @@ class Relay:
         turns: Turns,
         set_aside: Callable[[Account, SetAside], None],
         switch: Callable[[Account, SwitchFlavour], Awaitable[Account]],
+        locate: Callable[[Account], Awaitable[Found | None]],
+        move: Callable[[Account, str], None],
         models: ModelShelf,
         settings: Callable[[], Settings],
     ) -> None:
+        """`locate` looks for another profile or region; `move` keeps a region in which Kiro has answered."""
         self.client = client
         self.keeper = keeper
         self.models = models
         self.settings = settings
         self.turns = turns
         self.switch = switch
+        self.locate = locate
+        self.move = move
         self._set_aside = set_aside
+        self._without_fields: dict[str, float] = {}
         self._calibration: dict[str, float] = {}
         self._addresses: dict[str, tuple[Access, str | None, Address]] = {}
 
@@ -125,6 +147,13 @@ class Relay:
         if isinstance(outcome, SetAside):
             self._set_aside(account, outcome)
         return outcome
+
+    def takes_fields(self, model: Model) -> bool:
+        """False for a while after Kiro answered this model only when its additional fields were left out."""
+        return self._without_fields.get(model.id, 0.0) <= time.monotonic()
+
+    def leave_out_fields(self, model: Model) -> None:
+        self._without_fields[model.id] = time.monotonic() + _FIELDS_LEFT_OUT_S
 
     def address(self, access: Access, base_url: str | None) -> Address:
         """Where a conversation goes; made once per access token."""
@@ -208,6 +237,9 @@ class Answering:
         """Ids of the conversation and of its continuation, for Kiro; the first also stands for a session without a name."""
         self._deadline = 0.0
         self._token: str | None = None
+        """The access token of the attempt; None when it failed before Kiro was asked."""
+        self._region: str | None = None
+        """Where the account is tried, in place of where it is known to be answered."""
         self._reader: ResponseReader = _UNREAD
         self._estimate = 0
         self._agentic = False
@@ -296,64 +328,100 @@ class Answering:
 
     # -- trying
 
-    async def _try_until_begun(self, tried: frozenset[str]) -> None:
-        settings = self._relay.settings().relay
-        self._deadline = time.monotonic() + settings.max_seconds
-        tries = Tries()
+    async def _try_until_begun(self, failed: frozenset[str]) -> None:
+        assert self.model is not None  # noqa: S101  begin settles it
+        self._deadline = time.monotonic() + self._relay.settings().relay.max_seconds
+        known = frozenset() if self._relay.takes_fields(self.model) else frozenset({"fields"})
+        tries = Tries(total=len(self.attempts) + 1, dropped=known, failed=failed)
         account: Account | None = None
         last: KiroError | None = None
         while True:
             if account is None:
-                account = await self._claim(tried, last)
+                account, self._region = await self._claim(tries.failed, last), None
             began = time.time()
             try:
                 await self._try(account, tries.dropped)
             except KiroError as error:
                 last = error
                 self._hang_up()
-                outcome = self._relay.learn(account, error, model=self.model, began=began)
             else:
-                self._relay.learn(account, None, model=self.model, began=began)
+                if self._failure is None:  # otherwise it broke in the same moment, and that is learned already
+                    self._relay.learn(account, None, model=self.model, began=began)
+                self._keep_what_helped(account, tries)
                 return
-            if isinstance(outcome, SwitchFlavour) and tries.total < settings.max_attempts:
-                account = await self._switched(account, outcome)
-                tries = msgspec.structs.replace(tries, here=tries.here + 1, total=tries.total + 1)
-                continue
-            step = decide(
-                last,
-                tries,
-                most_here=settings.max_attempts_per_account,
-                most=settings.max_attempts,
-                refreshable=account.kind != "api_key",
-                jitter=new_jitter(),
-            )
-            if time.monotonic() + (step.delay_s if isinstance(step, Repeat) else 0.0) >= self._deadline:
-                self.notes.append(f"gave up after relay.max_seconds ({settings.max_seconds:g} s)")
-                step = GiveUp()
-            match step:
-                case Repeat(delay_s=delay_s):
-                    await asyncio.sleep(delay_s)
-                case RefreshAndRepeat():
-                    tries = msgspec.structs.replace(tries, refreshed=True)
-                    dead = await self._refresh(account)
-                    if dead is not None:
-                        tried, account, last = tried | {account.id}, None, dead
-                        tries = Tries(0, tries.total, dropped=tries.dropped)
-                        self._leave()
-                case RepeatWithout(what=what):
-                    self.notes.append(f"repeated without {what}: {last.message}")
-                    tries = msgspec.structs.replace(tries, dropped=tries.dropped | {what})
-                case NextAccount():
-                    tried |= {account.id}
-                    account = None
-                    tries = Tries(0, tries.total, dropped=tries.dropped)
-                    self._leave()
-                case GiveUp():
-                    self._leave()
-                    raise last
-                case _:
-                    assert_never(step)
-            tries = msgspec.structs.replace(tries, here=tries.here + 1, total=tries.total + 1)
+            step = self._decide(account, last, tries)
+            outcome = self._learn(account, last, tries, began)
+            if isinstance(outcome, SwitchFlavour) and not isinstance(step, GiveUp):
+                account, step = await self._switched(account, outcome), Repeat()
+            if isinstance(step, RefreshAndRepeat):
+                dead = await self._refresh(account)
+                step, last = (step, last) if dead is None else (NextAccount(), dead)
+            elif isinstance(step, FindProfile):
+                step = await self._find_profile(account, last, tries, began)
+            tries = taken(step, tries, account.id)
+            account = await self._do(step, account, last)
+
+    async def _do(self, step: Step, account: Account, last: KiroError) -> Account | None:
+        """Who is asked next; None: whose turn it is. Raises `last` when nobody is."""
+        match step:
+            case Repeat(delay_s=delay_s):
+                await asyncio.sleep(delay_s)
+            case RepeatWithout(what=what):
+                self.notes.append(f"repeated without {what}: {last.message}")
+            case RefreshAndRepeat() | FindProfile():
+                pass
+            case NextAccount():
+                self._leave()
+                return None
+            case GiveUp():
+                self._leave()
+                raise last
+            case _:
+                assert_never(step)
+        return account
+
+    def _decide(self, account: Account, error: KiroError, tries: Tries) -> Step:
+        settings = self._relay.settings().relay
+        step = decide(
+            error,
+            tries,
+            most_here=settings.max_attempts_per_account,
+            most=settings.max_attempts,
+            refreshable=self._refreshable(account),
+            jitter=new_jitter(),
+        )
+        if time.monotonic() + (step.delay_s if isinstance(step, Repeat) else 0.0) >= self._deadline:
+            self.notes.append(f"gave up after relay.max_seconds ({settings.max_seconds:g} s)")
+            return GiveUp()
+        return step
+
+    def _refreshable(self, account: Account) -> bool:
+        return account.kind != "api_key" and self._token is not None
+
+    def _learn(self, account: Account, error: KiroError, tries: Tries, began: float) -> Outcome | None:
+        """Costs the account nothing while something may mend it, or when Kiro was not even asked."""
+        if self._token is None and not isinstance(error, SignInNeeded):
+            return None
+        if mend(error, tries, refreshable=self._refreshable(account)) is not None:
+            return None
+        return self._relay.learn(account, error, model=self.model, began=began)
+
+    async def _find_profile(self, account: Account, error: KiroError, tries: Tries, began: float) -> Step:
+        found = await self._relay.locate(account) if self._region is None else None
+        if found is None:
+            located = taken(FindProfile(), tries, account.id)
+            self._learn(account, error, located, began)
+            return self._decide(account, error, msgspec.structs.replace(located, total=tries.total))
+        self._region = found.region
+        self.notes.append(f"{account.name}: {found.what}")
+        return FindProfile()
+
+    def _keep_what_helped(self, account: Account, tries: Tries) -> None:
+        assert self.model is not None  # noqa: S101  begin settles it
+        if "fields" in tries.dropped:
+            self._relay.leave_out_fields(self.model)
+        if self._region is not None:
+            self._relay.move(account, self._region)
 
     async def _claim(self, tried: frozenset[str], last: KiroError | None) -> Account:
         """A place with the account whose turn it is. With none left, the failure of the last one tells more."""
@@ -384,7 +452,7 @@ class Answering:
         try:
             await self._relay.keeper.refresh_now(account.id, self._token)
         except KiroError as error:
-            self._relay.learn(account, error)
+            self._relay.learn(account, SignInNeeded(f"Kiro wants a new token, and there is none: {error.message}"))
             return error
         return None
 
@@ -397,9 +465,12 @@ class Answering:
         started = time.perf_counter()
         self.account = account
         self.attempts.append(attempt)
+        self._token = None
         try:
             access = await self._relay.keeper.access(account.id)
             self._token = access.token
+            if self._region is not None:
+                access = msgspec.structs.replace(access, region=self._region)
             exchange = await self._send(access, dropped)
             attempt.status, attempt.upstream_id = 200, exchange.upstream_id
             exchange.listen(self._on_data, self._on_end)
@@ -494,6 +565,8 @@ class Answering:
             self._conversation, messages=(*self._conversation.messages, unfinished)
         )
         self._requests.clear()
+        if self._limits is not None:
+            self._limits.forget()
         broken = self.account.id if self.account is not None else ""
         try:
             try:
@@ -590,8 +663,7 @@ class Answering:
         elif failure is not None and self.account is not None and self.attempts:
             _note_failure(self.attempts[-1], failure)
             if self._first is None or self._first.done():
-                began = self.attempts[-1].started_at
-                self._relay.learn(self.account, failure, model=self.model, began=began)
+                self._learn(self.account, failure, Tries(), self.attempts[-1].started_at)
         if failure is None or self._first is None or self._first.done():
             self._leave()
         if self._first is not None and not self._first.done():

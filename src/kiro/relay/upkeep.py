@@ -31,7 +31,11 @@ log: Final = logging.getLogger("kiro")
 
 
 class Due(msgspec.Struct, frozen=True):
-    """What one account needs now. `recheck`: it is resting without credits, and there may be some again."""
+    """What one account needs now.
+
+    `recheck`: it is resting without credits. Kiro is asked at once, because it tells when there will be some
+    again, and then every hour, because there may be some earlier.
+    """
 
     token: bool = False
     usage: bool = False
@@ -50,7 +54,7 @@ def due(
     return Due(
         token=account.kind != "api_key" and account.mode == "own" and now - token_asked >= _TOKENS_EVERY_S,
         usage=not resting and last_used > known and now - known >= _USAGE_EVERY_S,
-        recheck=resting and now - max(usage_asked, health.since) >= _RECHECK_EVERY_S,
+        recheck=resting and (usage_asked < health.since or now - usage_asked >= _RECHECK_EVERY_S),
     )
 
 
