@@ -66,7 +66,7 @@ def test_round_robin_takes_who_waited_longest_and_new_ones_first():
 
 PASSED_OVER = {
     "a resting one": stand("a", health=RESTING),
-    "one on probation with a request under way": stand("a", health=OVER, in_flight=1),
+    "one on probation with a request under way": stand("a", health=OVER, in_flight=1, last_started=NOW - 1),
     "one whose plan lacks the model": stand("a", health=LACKING),
     "one whose model is overloaded": stand("a", health=BUSY_MODEL),
     "a full one": stand("a", in_flight=8),
@@ -82,7 +82,11 @@ def test_passed_over(bad):
 
 def test_one_on_probation_gets_one_request():
     assert name(pick([stand("a", health=OVER)])) == "a"
-    assert pick([stand("a", health=OVER, in_flight=1)]) == Wait(None)
+    assert pick([stand("a", health=OVER, in_flight=1, last_started=NOW - 1)]) == Wait(None)
+
+
+def test_long_answers_from_before_the_rest_do_not_keep_an_account_from_being_tried():
+    assert name(pick([stand("a", health=OVER, in_flight=1, last_started=NOW - 60)])) == "a"
 
 
 def test_one_that_failed_this_request_is_passed_over():

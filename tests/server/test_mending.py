@@ -301,6 +301,19 @@ class TestCredits:
         assert len(kiro.seen("usage")) == looked
 
 
+async def test_nobody_goes_back_to_an_account_that_rests_since_he_was_there(two, kiro):
+    """One request waits to repeat after a 500; meanwhile another learns that the account is throttled."""
+    kiro.faults.add(HttpError(status=500, retry_after_ms=300), account="first")
+    kiro.faults.add(HttpError(status=429), account="first")
+    waiting = asyncio.create_task(answered(two))
+    async with asyncio.timeout(5):
+        while not asked(kiro):
+            await asyncio.sleep(0.01)
+    await answered(two)
+    await waiting
+    assert asked(kiro) == ["first", "first", "second", "second"]
+
+
 async def test_a_client_that_left_costs_the_account_nothing(two, kiro):
     for hold in (Hang(ms=5000, before_head=True), Hang(ms=5000), Hang(ms=5000, after=3)):
         kiro.faults.add(hold)

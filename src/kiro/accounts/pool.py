@@ -114,8 +114,8 @@ def _fit(one: Standing, ask: Ask, now: float, *, any_bench: bool) -> bool:
     health = one.health
     if not one.usable or health.resting(now):
         return False
-    if one.in_flight and health.on_probation(now):
-        return False
+    if one.in_flight and health.on_probation(now) and one.last_started >= health.resting_until:
+        return False  # one request is trying it out; those that began before the rest do not count
     bench = health.bench(ask.model, now) if health.benched else None
     return bench is None or (any_bench and not bench.lacking)
 

@@ -174,6 +174,11 @@ class Turns:
         one = self._current().get(account_id)
         return one.health if one is not None else FINE
 
+    def serves(self, account_id: str) -> bool:
+        """Whether a request may ask this account again: others may have learned something in the meantime."""
+        one = self._current().get(account_id)
+        return one is not None and one.usable and not one.health.resting(self._clock())
+
     def set_health(self, account_id: str, health: Health, *, tell: bool = True) -> None:
         """`tell` False: somebody else has written it down already."""
         one = self._current().get(account_id)

@@ -13,7 +13,7 @@ Whatever goes wrong, an answer either ends with `Finish` or raises. There is no 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, assert_never
+from typing import Final
 
 import msgspec
 
@@ -358,27 +358,18 @@ class Answering:
                 step, last = (step, last) if dead is None else (NextAccount(), dead)
             elif isinstance(step, FindProfile):
                 step = await self._find_profile(account, last, tries, began)
-            tries = taken(step, tries, account.id)
-            account = await self._do(step, account, last)
-
-    async def _do(self, step: Step, account: Account, last: KiroError) -> Account | None:
-        """Who is asked next; None: whose turn it is. Raises `last` when nobody is."""
-        match step:
-            case Repeat(delay_s=delay_s):
-                await asyncio.sleep(delay_s)
-            case RepeatWithout(what=what):
-                self.notes.append(f"repeated without {what}: {last.message}")
-            case RefreshAndRepeat() | FindProfile():
-                pass
-            case NextAccount():
-                self._leave()
-                return None
-            case GiveUp():
+            elif isinstance(step, Repeat):
+                await asyncio.sleep(step.delay_s)
+            elif isinstance(step, RepeatWithout):
+                self.notes.append(f"repeated without {step.what}: {last.message}")
+            elif isinstance(step, GiveUp):
                 self._leave()
                 raise last
-            case _:
-                assert_never(step)
-        return account
+            if isinstance(step, NextAccount) or not self._relay.turns.serves(account.id):
+                self._leave()
+                tries, account = taken(NextAccount(), tries, account.id), None
+            else:
+                tries = taken(step, tries, account.id)
 
     def _decide(self, account: Account, error: KiroError, tries: Tries) -> Step:
         settings = self._relay.settings().relay
