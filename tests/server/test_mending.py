@@ -8,10 +8,9 @@ import pytest
 
 from kiro.auth.credentials import ApiKeyCredentials, IdcCredentials, OidcClient, SocialCredentials
 from kiro.auth.records import ImportedAccount
-from kiro.emulator.faults import ExpireToken, Hang, HttpError, Reset
+from kiro.emulator.faults import ExpireToken, Hang, HttpError
 from kiro.redaction import Secret
 from support.proxy import running_proxy
-from support.sse import records, text_of
 
 ANSWER = "one two three four five six seven eight"
 FOREIGN = HttpError(status=403, message="User is not authorized to make this call.")
@@ -327,11 +326,3 @@ async def test_a_client_that_left_costs_the_account_nothing(two, kiro):
     assert all(health(two, name).state == "active" for name in ("first", "second"))
     await answered(two)
     assert asked(kiro)[3:] == ["first"]
-
-
-async def test_text_that_may_become_a_stop_sequence_is_not_lost_or_doubled_by_a_cut(two, kiro):
-    for after in range(2, 6):
-        kiro.faults.add(Reset(after=after))
-        document = ask(stream=True, stop_sequences=["three five", "six nine", " four x", "two three x"])
-        async with two.post("/v1/messages", document) as response:
-            assert text_of(records(await response.read())) == ANSWER
