@@ -123,11 +123,19 @@ async def test_what_kiro_refuses_in_the_middle_is_told_and_not_continued(two, ki
     assert error
 
 
-async def test_both_parts_are_paid_for_and_counted(two, kiro):
+async def test_tokens_are_counted_as_if_it_had_come_in_one_piece(two, kiro):
+    """Clients compact by these numbers: a prompt that counts twice would make them do so for nothing."""
     kiro.faults.add(Reset(after=4))
-    await streamed(two, ask(f"text={ANSWER}"))
+    document = ask(f"text={ANSWER}")
+    document["messages"][0]["content"] = "long ago " * 3000 + "\n" + document["messages"][0]["content"]
+    await streamed(two, document)
     continued = await two.last_row()
-    await streamed(two, ask(f"text={ANSWER}"))
+    await streamed(two, document)
     whole = await two.last_row()
-    assert continued.input_tokens + continued.cache_read_tokens > whole.input_tokens + whole.cache_read_tokens
     assert [attempt.error for attempt in continued.attempts] == ["StreamCut", None]
+    assert prompt(continued) == pytest.approx(prompt(whole), rel=0.1)
+    assert continued.output_tokens == pytest.approx(whole.output_tokens, abs=6)  # the first half is estimated
+
+
+def prompt(row):
+    return row.input_tokens + row.cache_read_tokens + row.cache_write_tokens

@@ -690,14 +690,17 @@ def _note_failure(attempt: Attempt, error: KiroError) -> None:
 
 
 def _sum(before: Usage | None, now: Usage) -> Usage:
-    """Usage of a continued answer: both parts were paid for."""
+    """Usage of a continued answer. Both parts cost credits; tokens are told as if it had come in one piece.
+
+    Clients measure how full the window is by these numbers, and the first part stands in the prompt of the second.
+    """
     if before is None:
         return now
     return Usage(
-        input=now.input + before.input,
+        input=max(0, now.input - before.output),
         output=now.output + before.output,
-        cache_read=now.cache_read + before.cache_read,
-        cache_write=now.cache_write + before.cache_write,
+        cache_read=now.cache_read,
+        cache_write=now.cache_write,
         thinking=now.thinking + before.thinking,
         credits=None if now.credits is None and before.credits is None else (now.credits or 0) + (before.credits or 0),
         context_percentage=now.context_percentage,
