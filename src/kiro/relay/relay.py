@@ -37,10 +37,13 @@ from kiro.conversation.events import (
 )
 from kiro.conversation.messages import Conversation, Message, Text
 from kiro.errors import (
+    AccountSuspended,
     ContextOverflow,
     EmptyAnswer,
     KiroError,
     NetworkFailed,
+    QuotaExhausted,
+    RateLimited,
     SignInNeeded,
     StreamCut,
     TokenRejected,
@@ -77,6 +80,8 @@ from kiro.upstream.thinking import family, without_thinking
 _COMPACT_AT: Final = 64
 _CALIBRATION_STEP: Final = 0.2
 _FIELDS_LEFT_OUT_S: Final = 3600.0
+_ABOUT_THE_ACCOUNT: Final = (AccountSuspended, QuotaExhausted, RateLimited)
+"""What a refused web search tells about conversations, too: a plan may lack searches and nothing else."""
 _MENDABLE_BY_CONTINUING: Final = (StreamCut, NetworkFailed, UpstreamBroken, UpstreamTimeout)
 
 _UNREAD: Final = ResponseReader()
@@ -185,12 +190,11 @@ class Relay:
                     ask.method, ask.url, ask.headers, ask.body, proxy=access.proxy
                 )
                 return queries.read_search(status, headers, body)
-            except TokenRejected as error:
+            except TokenRejected:
                 if last_try:
-                    self.learn(account, error)
                     raise
                 access = await self.keeper.refresh_now(account.id, access.token)
-            except KiroError as error:
+            except _ABOUT_THE_ACCOUNT as error:
                 self.learn(account, error)
                 raise
         raise AssertionError("the second try returns or raises")
