@@ -28,6 +28,7 @@ from kiro.accounts.account import Account
 from kiro.accounts.acting import make_access, sign_in_hint
 from kiro.accounts.directory import AccountDirectory
 from kiro.accounts.follow import read_source
+from kiro.accounts.locking import acquire
 from kiro.auth.credentials import (
     ApiKeyCredentials,
     Credentials,
@@ -41,15 +42,11 @@ from kiro.auth.http import HttpAsk, HttpReply
 from kiro.auth.refresh import RefreshRefused, RefreshUrls, parse_refresh, refresh_request
 from kiro.errors import AccessRefused, NetworkFailed, SignInNeeded, UpstreamError
 from kiro.redaction import Secret
-from kiro.storage.files import FileLock
 from kiro.upstream.endpoints import Access
 
 _MARGIN: Final = timedelta(minutes=5)
 _REFUSALS_UNTIL_INVALID: Final = 3
 _LONGEST_WAIT_S: Final = 60.0
-_LOCK_PATIENCE_S: Final = 75.0
-_LOCK_POLL_S: Final = 0.02
-_LONGEST_LOCK_POLL_S: Final = 0.2
 _FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
 
 Send = Callable[[HttpAsk], Awaitable[HttpReply]]
@@ -180,7 +177,7 @@ class AccessKeeper:
         if trouble is not None and trouble.credentials == credentials and self._monotonic() < trouble.until:
             return self._make_do(account, credentials, rejected, trouble.error)
         lock = self._directory.lock(account_id)
-        await _acquire(lock)
+        await acquire(lock)
         try:
             account, credentials = await self._load(account_id)
             found = self._usable(account, credentials, rejected, margin)
@@ -316,19 +313,6 @@ class AccessKeeper:
     def _sign_in_again(self, account: Account, what: str, cause: Exception | None = None) -> NoReturn:
         self._held.pop(account.id, None)
         raise SignInNeeded(f"{account.name}: {what}.", hint=sign_in_hint(account)) from cause
-
-
-async def _acquire(lock: FileLock) -> None:
-    """Waits for another process without keeping a thread: there are few, and whoever holds a lock needs one.
-
-    Raises StorageError when the holder has had more time than a refresh can take.
-    """
-    began, pause_s = time.monotonic(), _LOCK_POLL_S
-    while not await asyncio.to_thread(lock.try_acquire):
-        if time.monotonic() - began >= _LOCK_PATIENCE_S:
-            raise lock.stuck(_LOCK_PATIENCE_S)
-        await asyncio.sleep(pause_s)
-        pause_s = min(pause_s * 1.5, _LONGEST_LOCK_POLL_S)
 
 
 def _ends(credentials: Credentials) -> datetime | None:

@@ -31,11 +31,7 @@ log: Final = logging.getLogger("kiro")
 
 
 class Due(msgspec.Struct, frozen=True):
-    """What one account needs now.
-
-    `recheck`: it is resting without credits. Kiro is asked at once, because it tells when there will be some
-    again, and then every hour, because there may be some earlier.
-    """
+    """What one account needs now. `recheck`: it is resting without credits, and there may be some again."""
 
     token: bool = False
     usage: bool = False
@@ -51,6 +47,7 @@ def due(
     told = account.usage.taken_at.timestamp() if account.usage is not None and account.usage.taken_at else 0.0
     known = max(usage_asked, told)
     resting = health.state == "exhausted" and health.resting(now)
+    # at once, because Kiro tells when there will be credits again; then hourly, because there may be some earlier
     return Due(
         token=account.kind != "api_key" and account.mode == "own" and now - token_asked >= _TOKENS_EVERY_S,
         usage=not resting and last_used > known and now - known >= _USAGE_EVERY_S,
