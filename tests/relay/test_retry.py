@@ -1,6 +1,8 @@
 """What is tried after a failure."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kiro import errors
 from kiro.relay.retry import (
@@ -91,23 +93,48 @@ def test_half_of_a_pause_is_random():
     assert step(errors.ModelOverloaded("x"), jitter=0.0) == Repeat(0.5)
 
 
-LASTING = [
-    errors.ModelOverloaded("x"),
+FAILURES = (
     errors.TokenRejected("x"),
+    errors.AccessRefused("x"),
     errors.ProfileRefused("x"),
-    errors.EmptyAnswer("x"),
-    errors.SignatureRefused("x"),
+    errors.QuotaExhausted("x"),
     errors.RateLimited("x"),
-]
+    fleet(),
+    errors.ModelOverloaded("x"),
+    errors.ModelUnavailable("x"),
+    errors.ConversationTooLong("x"),
+    errors.SignatureRefused("x"),
+    errors.FieldsRefused("x"),
+    errors.RequestRefused("x", reason="TOOL_SCHEMA_INVALID"),
+    errors.RequestRefused("Invalid tool use format."),
+    errors.UpstreamBroken("x"),
+    edge_timeout(),
+    errors.NetworkFailed("x"),
+    errors.StreamCut("x"),
+    errors.EmptyAnswer("x"),
+    errors.SignInNeeded("x"),
+)
 
 
-@pytest.mark.parametrize("error", LASTING, ids=lambda error: type(error).__name__)
-def test_no_failure_is_tried_for_ever(error):
-    tries, steps = Tries(), 0
-    while not isinstance(now := step(error, tries), GiveUp):
-        steps += 1
-        tries = taken(now, tries, f"account {len(tries.failed)}")
-    assert steps < ALL
+@given(st.lists(st.sampled_from(FAILURES), min_size=ALL, max_size=ALL))
+def test_whatever_fails_in_whatever_order_comes_to_an_end(failures):
+    """Nine tries at most; each remedy once per account, what is left out once per request; no account again."""
+    tries, done, asked = Tries(), [], []
+    for number, error in enumerate(failures, 1):
+        account = f"account {len(tries.failed)}"
+        asked.append(account)
+        now = step(error, tries)
+        if isinstance(now, GiveUp):
+            break
+        if isinstance(now, RefreshAndRepeat | FindProfile):
+            assert (account, now) not in done
+        if isinstance(now, RepeatWithout):
+            assert now not in done
+        done += [(account, now), now]
+        tries = taken(now, tries, account)
+        assert tries.total == number + 1
+    assert isinstance(now, GiveUp)
+    assert asked == sorted(asked)
 
 
 def test_another_account_starts_anew_but_for_what_concerns_the_request():

@@ -213,6 +213,16 @@ class TestProfiles:
         assert asked(kiro) == ["headless"] * 2
         assert two.home.accounts.get("headless").region == region
 
+    async def test_5_a_region_that_contradicts_the_profile_is_given_up_for_the_profile_s(self, two, kiro):
+        two.home.accounts.change("first", region="eu-central-1")
+        two.runtime._reload_accounts()
+        kiro.faults.add(FOREIGN, account="first")
+        await answered(two)
+        await two.runtime.settled()
+        assert asked(kiro) == ["first", "first"]
+        assert two.home.accounts.get("first").region == "us-east-1"
+        assert any("tried in us-east-1" in note for note in (await two.last_row()).notes)
+
     async def test_21_a_sign_in_without_a_profile_gets_it_with_its_next_token(self, two, kiro):
         person = kiro.people.persons["first"]
         tokens = kiro.people.issue(person)

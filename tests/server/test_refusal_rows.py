@@ -322,3 +322,30 @@ async def test_26_a_network_that_fails_costs_nobody_anything(two, kiro):
     assert await asked(two) == (200, None, LONG, True)
     assert story(kiro) == REPEATED
     assert (await fate(two, "first"), await fate(two, "second")) == ("fine", "fine")
+
+
+async def test_a_length_that_is_exceeded_behind_text_ends_the_answer_and_before_it_is_an_overflow(two, kiro):
+    kiro.faults.add(frame("contentLengthExceeded", after=3))
+    status, error, text, whole = await asked(two)
+    assert (status, error, whole) == (200, None, True)
+    assert text
+    assert LONG.startswith(text)
+    assert (await two.last_row()).stop_reason == "max_tokens"
+    kiro.faults.add(frame("contentLengthExceeded"))
+    status, error, _, _ = await asked(two)
+    assert (status, error["type"]) == INVALID
+    assert error["message"].startswith("prompt is too long: ")
+    assert story(kiro) == ("first", "first")
+
+
+@pytest.mark.parametrize("way", ["nobody listens", "no TLS"])
+async def test_26_kiro_that_cannot_be_reached_is_nobody_s_fault(tmp_path, kiro, unused_tcp_port, way):
+    url = f"http://127.0.0.1:{unused_tcp_port}" if way == "nobody listens" else kiro.url.replace("http:", "https:")
+    flags = {"upstream.url": url, "relay.max_attempts_per_account": 1}
+    async with running_proxy(tmp_path, kiro, people=NEXT, flags=flags) as proxy:
+        status, error, _, _ = await asked(proxy)
+        assert (status, error["type"]) == BROKEN
+        assert error["message"].startswith("Kiro cannot be reached")
+        row = await proxy.last_row()
+        assert [attempt.error for attempt in row.attempts] == ["NetworkFailed", "NetworkFailed"]
+        assert (await fate(proxy, "first"), await fate(proxy, "second")) == ("fine", "fine")

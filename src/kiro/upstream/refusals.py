@@ -163,6 +163,7 @@ REFUSALS: Final[tuple[Row, ...]] = (
     Row(AccessRefused, statuses=(403,), hint="`kiro doctor` checks the account."),
     Row(AccessRefused, shapes=("accessdenied",), hint="`kiro doctor` checks the account."),
     Row(ContextOverflow, statuses=(413,)),
+    Row(ContextOverflow, shapes=("contentlengthexceeded",)),
     Row(RateLimited, statuses=(429,)),
     Row(RateLimited, shapes=("throttling", "throttled", "slowdown", "modellimit", "toomanyrequests")),
     Row(ModelOverloaded, statuses=(503, 529), shapes=("serviceunavailable",)),
