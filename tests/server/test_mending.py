@@ -260,8 +260,11 @@ class TestRequests:
     async def test_17_refused_fields_are_left_out_and_that_is_remembered_for_the_model(self, two, kiro):
         thinking = {"type": "enabled", "budget_tokens": 2000}
         kiro.faults.add(FIELDS)
+        notes = []
         for model in ("claude-opus-4-8", "claude-opus-4-8", "claude-opus-4-7"):
             await answered(two, ask(model=model, thinking=thinking))
+            notes.append(" ".join((await two.last_row()).notes))
+        assert ["without fields" in note for note in notes] == [True, True, False]
         sent = ["additionalModelRequestFields" in body for body in bodies(kiro)]
         assert (asked(kiro), sent) == (["first"] * 4, [True, False, False, True])
 

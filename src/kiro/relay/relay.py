@@ -335,8 +335,7 @@ class Answering:
     async def _try_until_begun(self, failed: frozenset[str]) -> None:
         assert self.model is not None  # noqa: S101  begin settles it
         self._deadline = time.monotonic() + self._relay.settings().relay.max_seconds
-        known = frozenset() if self._relay.takes_fields(self.model) else frozenset({"fields"})
-        tries = Tries(total=len(self.attempts) + 1, dropped=known, failed=failed)
+        tries = Tries(total=len(self.attempts) + 1, dropped=self._known_refused(self.model), failed=failed)
         account: Account | None = None
         last: KiroError | None = None
         while True:
@@ -374,6 +373,15 @@ class Answering:
                 tries, account = taken(NextAccount(), tries, account.id), None
             else:
                 tries = taken(step, tries, account.id)
+
+    def _known_refused(self, model: Model) -> frozenset[str]:
+        """What this model is known to refuse, so that it is not sent in vain."""
+        if self._relay.takes_fields(model):
+            return frozenset()
+        wish, note = self._conversation.thinking, f"sent without fields: {model.id} refused them a while ago"
+        if (wish.mode is not None or wish.effort is not None) and note not in self.notes:
+            self.notes.append(note)
+        return frozenset({"fields"})
 
     def _decide(self, account: Account, error: KiroError, tries: Tries) -> Step:
         settings = self._relay.settings().relay
@@ -413,7 +421,7 @@ class Answering:
 
     def _keep_what_helped(self, account: Account, tries: Tries) -> None:
         assert self.model is not None  # noqa: S101  begin settles it
-        if "fields" in tries.dropped:
+        if "fields" in tries.dropped and self._relay.takes_fields(self.model):
             self._relay.leave_out_fields(self.model)
         if self._region is not None:
             self._relay.move(account, self._region)
