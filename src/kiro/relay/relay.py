@@ -129,9 +129,9 @@ class Relay:
         self.locate = locate
         self.move = move
         self._set_aside = set_aside
-        self._without_fields: dict[str, float] = {}
         self._calibration: dict[str, float] = {}
         self._addresses: dict[str, tuple[Access, str | None, Address]] = {}
+        self._without_fields: dict[str, float] = {}
 
     def answer(self, conversation: Conversation, *, only: str | None = None) -> "Answering":
         """An answer to this conversation. `only` pins an account by name or id."""
