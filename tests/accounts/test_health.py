@@ -174,9 +174,10 @@ def test_spent_credits_are_looked_up(told, until):
 
 
 def test_credits_told_right_after_a_refusal_for_lack_of_them_are_not_believed():
-    young = Health("exhausted", "x", NOW - 60, NOW + 3540, 1)
+    young = Health("exhausted", "x", NOW - 30, NOW + 3570, 1)
     assert after_recheck(young, remaining=5.0, resets_at=NOW + 86400, now=NOW) is young
     assert after_recheck(young, remaining=0.0, resets_at=NOW + 86400, now=NOW).resting_until == NOW + 86400
+    assert after_recheck(young, remaining=5.0, resets_at=NOW + 86400, now=NOW + 30).on_probation(NOW + 30)
 
 
 def test_only_an_exhausted_account_is_freed_by_credits():

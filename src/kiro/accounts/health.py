@@ -41,7 +41,7 @@ MODEL_LACKING_S: Final = 3600.0
 MODEL_BUSY_S: Final = 30.0
 QUOTA_REST_S: Final = {"hour": 600.0, "day": 3600.0, "week": 3600.0, "month": 3600.0}
 """Rest after a spent quota whose end nobody told; then one request asks again."""
-BELIEVED_AFTER_S: Final = 3600.0
+BELIEVED_AFTER_S: Final = 60.0
 """Credits that Kiro tells of right after it refused for lack of them are not believed for this long."""
 
 Rest = Literal["active", "cooling", "throttled", "exhausted"]
