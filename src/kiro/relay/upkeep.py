@@ -47,10 +47,11 @@ def due(
     told = account.usage.taken_at.timestamp() if account.usage is not None and account.usage.taken_at else 0.0
     known = max(usage_asked, told)
     resting = health.state == "exhausted" and health.resting(now)
+    # at once, because Kiro tells when there will be credits again; then hourly, because there may be some earlier
     return Due(
         token=account.kind != "api_key" and account.mode == "own" and now - token_asked >= _TOKENS_EVERY_S,
         usage=not resting and last_used > known and now - known >= _USAGE_EVERY_S,
-        recheck=resting and now - max(usage_asked, health.since) >= _RECHECK_EVERY_S,
+        recheck=resting and (usage_asked < health.since or now - usage_asked >= _RECHECK_EVERY_S),
     )
 
 
