@@ -1,6 +1,7 @@
 """Homes for commands, with and without an account of an emulated Kiro."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,3 +32,24 @@ def signed_in(kiro: Kiro, upstream: Emulator, tmp_path: Path) -> Kiro:
     file.write_text(json.dumps(social_file(upstream, upstream.people.add("first"))))
     kiro.ok("accounts", "import", str(file), "--name", "first")
     return kiro
+
+
+@pytest.fixture
+def here(kiro: Kiro, upstream: Emulator) -> Kiro:
+    """A home with a vault, whose Kiro is the emulated one."""
+    kiro.env |= dict.fromkeys(("KIRO_UPSTREAM_URL", "KIRO_AUTH_SOCIAL_URL", "KIRO_AUTH_OIDC_URL"), upstream.url)
+    kiro.ok("keys", "create", "laptop")
+    return kiro
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> str:
+    """A browser that goes where it is sent, and writes down what it was called with."""
+    script = tmp_path / "browser.py"
+    script.write_text(
+        "import pathlib, signal, sys, urllib.request\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        f"pathlib.Path({str(tmp_path / 'called')!r}).write_text(sys.argv[1])\n"
+        "print(urllib.request.urlopen(sys.argv[1].replace('localhost', '127.0.0.1')).read()[:0])\n"
+    )
+    return f"{sys.executable} {script} %s"

@@ -53,6 +53,7 @@ _DEAD: Final = frozenset(
 )
 """Codes after which only a new sign-in helps."""
 _THROTTLED: Final = frozenset({"slow_down", "throttling", "too_many_requests", "temporarily_unavailable"})
+_LATER: Final = "The sign-in is kept; try again in a minute."
 _BROKEN: Final = frozenset({"internal_server", "internal_server_error", "server_error", "service_unavailable"})
 
 
@@ -202,21 +203,26 @@ def _refusal(credentials: TokenCredentials, reply: HttpReply, code: str) -> Refr
     if status == 429 or code in _THROTTLED:
         return RateLimited(
             "The sign-in service asks to slow down.",
+            hint="That says nothing about the account; try again in a minute.",
             reason=code or None,
             retry_after_s=retry_after_s(reply.headers),
             upstream_status=status,
         )
     if code in _DEAD or (isinstance(credentials, SocialCredentials) and status == 401):
         return RefreshRefused(
-            f"The sign-in service does not accept this sign-in any more{shown}.", reason=code or "401"
+            f"The sign-in service does not accept this sign-in any more{shown}.",
+            reason=code or "401",
         )
     if status in (408, 504):
-        return UpstreamTimeout("The sign-in service did not answer in time.", upstream_status=status)
+        return UpstreamTimeout("The sign-in service did not answer in time.", hint=_LATER, upstream_status=status)
     if status >= 500 or status < 400 or code in _BROKEN:
         what = "an answer without a token" if status < 300 else f"HTTP {status}{shown}"
-        return UpstreamBroken(f"The sign-in service gave {what}.", reason=code or None, upstream_status=status)
+        return UpstreamBroken(
+            f"The sign-in service gave {what}.", hint=_LATER, reason=code or None, upstream_status=status
+        )
     return AccessRefused(
         f"The sign-in service refused the refresh with HTTP {status}{shown}.",
+        hint="Try again in a minute; if it stays so, sign in again.",
         reason=code or None,
         upstream_status=status,
     )

@@ -10,7 +10,8 @@ from kiro.emulator.faults import Operation
 from kiro.emulator.refusal import Refusal
 from kiro.emulator.wire import UserMessage, decode_request
 
-TOKEN_ENDPOINT: Final = "/oauth2/token"  # noqa: S105 - how the path of a company's token service ends
+TOKEN_ENDPOINTS: Final = ("/oauth2/token", "/oauth2/v2.0/token")
+"""How the path of a company's token service ends."""
 
 _PATHS: Final[dict[str, Operation]] = {
     "/generateAssistantResponse": "generate",
@@ -72,7 +73,7 @@ class Recorded(msgspec.Struct, kw_only=True):
 
         An empty body is an empty object.
         """
-        if self.path.endswith(TOKEN_ENDPOINT):
+        if self.path.endswith(TOKEN_ENDPOINTS):
             return dict(parse_qsl(self.body.decode(errors="replace")))
         try:
             value = msgspec.json.decode(self.body or b"{}")
@@ -101,6 +102,6 @@ def operation_of(path: str, headers: Mapping[str, str]) -> Operation | None:
     """The operation of a path, or of the target on `/`. `headers` in lower case."""
     if path == "/":
         return _TARGETS.get(headers.get("x-amz-target", ""))
-    if path.endswith(TOKEN_ENDPOINT):
+    if path.endswith(TOKEN_ENDPOINTS):
         return "refresh"
     return _PATHS.get(path)
