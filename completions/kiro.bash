@@ -4,7 +4,7 @@ _kiro() {
     local current="${COMP_WORDS[COMP_CWORD]}" place="" offered="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "$place/${COMP_WORDS[i]}" in
-            /serve|/demo|/status|/ask|/models|/accounts|/accounts/import|/accounts/scan|/accounts/export|/accounts/restore|/accounts/set|/accounts/list|/accounts/show|/accounts/remove|/accounts/rename|/accounts/enable|/accounts/disable|/accounts/refresh|/accounts/usage|/login|/login/device|/login/google|/login/github|/login/company|/login/sso|/login/key|/login/token|/login/sso-cookie|/keys|/keys/list|/keys/create|/keys/show|/keys/rotate|/keys/enable|/keys/disable|/keys/remove|/logs|/logs/show|/config|/config/list|/config/get|/config/set|/config/unset|/config/edit|/config/path|/doctor)
+            /serve|/demo|/status|/ask|/models|/accounts|/accounts/import|/accounts/scan|/accounts/export|/accounts/restore|/accounts/set|/accounts/list|/accounts/show|/accounts/remove|/accounts/rename|/accounts/enable|/accounts/disable|/accounts/refresh|/accounts/usage|/login|/login/device|/login/google|/login/github|/login/company|/login/sso|/login/remote|/login/key|/login/token|/login/sso-cookie|/keys|/keys/list|/keys/create|/keys/show|/keys/rotate|/keys/enable|/keys/disable|/keys/remove|/logs|/logs/show|/config|/config/list|/config/get|/config/set|/config/unset|/config/edit|/config/path|/doctor)
                 place="$place/${COMP_WORDS[i]}" ;;
         esac
     done
@@ -29,12 +29,13 @@ _kiro() {
         "/accounts/disable") offered="--help" ;;
         "/accounts/refresh") offered="--help" ;;
         "/accounts/usage") offered="--json --help" ;;
-        "/login") offered="device google github company sso key token sso-cookie --help" ;;
+        "/login") offered="device google github company sso remote key token sso-cookie --help" ;;
         "/login/device") offered="--start-url --region --name --help" ;;
         "/login/google") offered="--device --browser --incognito --no-browser --name --help" ;;
         "/login/github") offered="--device --browser --incognito --no-browser --name --help" ;;
         "/login/company") offered="--browser --incognito --no-browser --name --help" ;;
         "/login/sso") offered="--start-url --region --browser --incognito --no-browser --name --help" ;;
+        "/login/remote") offered="--start-url --region --name --help" ;;
         "/login/key") offered="--name --region --check --help" ;;
         "/login/token") offered="--client-id --start-url --region --token-endpoint --name --help" ;;
         "/login/sso-cookie") offered="--yes -y --name --help" ;;

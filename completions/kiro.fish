@@ -4,7 +4,7 @@ function __kiro_at
     set -l place ""
     for word in (commandline -opc)[2..-1]
         switch "$place/$word"
-            case /serve /demo /status /ask /models /accounts /accounts/import /accounts/scan /accounts/export /accounts/restore /accounts/set /accounts/list /accounts/show /accounts/remove /accounts/rename /accounts/enable /accounts/disable /accounts/refresh /accounts/usage /login /login/device /login/google /login/github /login/company /login/sso /login/key /login/token /login/sso-cookie /keys /keys/list /keys/create /keys/show /keys/rotate /keys/enable /keys/disable /keys/remove /logs /logs/show /config /config/list /config/get /config/set /config/unset /config/edit /config/path /doctor
+            case /serve /demo /status /ask /models /accounts /accounts/import /accounts/scan /accounts/export /accounts/restore /accounts/set /accounts/list /accounts/show /accounts/remove /accounts/rename /accounts/enable /accounts/disable /accounts/refresh /accounts/usage /login /login/device /login/google /login/github /login/company /login/sso /login/remote /login/key /login/token /login/sso-cookie /keys /keys/list /keys/create /keys/show /keys/rotate /keys/enable /keys/disable /keys/remove /logs /logs/show /config /config/list /config/get /config/set /config/unset /config/edit /config/path /doctor
                 set place "$place/$word"
         end
     end
@@ -99,6 +99,7 @@ complete -c kiro -n '__kiro_at "/login"' -f -a google -d 'Sign in with Google, i
 complete -c kiro -n '__kiro_at "/login"' -f -a github -d 'Sign in with GitHub, in this computer'\''s browser or by a code.'
 complete -c kiro -n '__kiro_at "/login"' -f -a company -d 'Sign in with your company'\''s own provider (Microsoft Entra, Okta, …), in this computer'\''s browser.'
 complete -c kiro -n '__kiro_at "/login"' -f -a sso -d 'Sign in with your company'\''s Identity Center, in this computer'\''s browser.'
+complete -c kiro -n '__kiro_at "/login"' -f -a remote -d 'Sign in where the browser is on another machine.'
 complete -c kiro -n '__kiro_at "/login"' -f -a key -d 'Add an account by a Kiro API key, made on the web page of your Kiro account.'
 complete -c kiro -n '__kiro_at "/login"' -f -a token -d 'Add an account by a refresh token, copied from another program.'
 complete -c kiro -n '__kiro_at "/login"' -f -a sso-cookie -d 'Sign in with AWS Builder ID by the cookie of AWS'\''s sign-in portal.'
@@ -131,6 +132,10 @@ complete -c kiro -n '__kiro_at "/login/sso"' -l incognito -d 'In a private windo
 complete -c kiro -n '__kiro_at "/login/sso"' -l no-browser -d 'Open none; show the address.'
 complete -c kiro -n '__kiro_at "/login/sso"' -l name -d 'Name of the account.'
 complete -c kiro -n '__kiro_at "/login/sso"' -l help -d 'Show this help.'
+complete -c kiro -n '__kiro_at "/login/remote"' -l start-url -d 'Start URL of your company.'
+complete -c kiro -n '__kiro_at "/login/remote"' -l region -d 'Region its Identity Center lives in.'
+complete -c kiro -n '__kiro_at "/login/remote"' -l name -d 'Name of the account.'
+complete -c kiro -n '__kiro_at "/login/remote"' -l help -d 'Show this help.'
 complete -c kiro -n '__kiro_at "/login/key"' -l name -d 'Name of the account.'
 complete -c kiro -n '__kiro_at "/login/key"' -l region -d 'Region in which Kiro answers for it.'
 complete -c kiro -n '__kiro_at "/login/key"' -l check -d 'Ask Kiro whether the key works.'

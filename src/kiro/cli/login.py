@@ -1,6 +1,6 @@
 """`kiro login`: sign in with a Kiro account."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import typer
 
@@ -8,6 +8,7 @@ from kiro.cli import login_by_secret, render, signing_in
 from kiro.cli.browser import Browser
 from kiro.cli.opening import opened_home
 from kiro.cli.table import new_app
+from kiro.errors import UsageError
 
 if TYPE_CHECKING:
     from kiro.auth.social import SocialPlace
@@ -115,6 +116,45 @@ def sso(
     with opened_home() as home:
         at = place(start_url, region, home.loaded.settings.auth.oidc_url)
         signing_in.sign_in(home, pkce_flow(at, signing_in.now), name, shown)
+
+
+@app.command()
+def remote(
+    way: str = typer.Argument("portal", metavar="[WAY]", help="portal, google, github, company, sso or device."),
+    *,
+    start_url: str = typer.Option(None, "--start-url", metavar="URL", help="Start URL of your company."),
+    region: str = typer.Option(None, "--region", help="Region its Identity Center lives in."),
+    name: str = _NAME,
+) -> None:
+    """Sign in where the browser is on another machine.
+
+    The address the browser ends at is pasted here. Where `kiro serve` runs with the same home, a one-time link to it
+    is shown, too, whose page takes the address; it is good for ten minutes. Without WAY the portal asks how to sign in.
+    Example: `kiro login remote google`.
+    """
+    from kiro.auth.device import device_flow
+    from kiro.auth.oidc import place
+    from kiro.auth.oidc_pkce import pkce_flow
+    from kiro.auth.social import portal_flow
+    from kiro.cli.remote import Remote
+
+    if way not in _WAYS:
+        raise UsageError(f"There is no way {way!r} to sign in.", hint=f"There are {', '.join(_WAYS)}.")
+    if way == "sso" and start_url is None:
+        raise UsageError(
+            "sso needs --start-url and --region.", hint="Without them `kiro login remote company` finds out."
+        )
+    with opened_home() as home:
+        if way in ("sso", "device"):
+            at = place(start_url, region, home.loaded.settings.auth.oidc_url)
+            flow = pkce_flow(at, signing_in.now) if way == "sso" else device_flow(at, signing_in.now)
+        else:
+            flow = portal_flow(portal(home), signing_in.now)
+        signing_in.open_vault(home)
+        signing_in.sign_in(home, flow, name, Remote(home))
+
+
+_WAYS: Final = ("portal", "google", "github", "company", "sso", "device")
 
 
 def _social(provider: Literal["Google", "Github"], shown: Browser, *, by_code: bool, name: str | None) -> None:

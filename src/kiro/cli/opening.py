@@ -11,6 +11,9 @@ from kiro.runtime import Home
 
 T = TypeVar("T")
 
+SERVED_AT = "served_at"
+"""Where the database keeps the address at which this home was served last."""
+
 
 @contextmanager
 def opened_home(flags: Mapping[str, Any] | None = None, *, may_ask: bool = True) -> Iterator[Home]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from kiro.cli import account_words, pasting, render
-from kiro.cli.opening import ignore_signals, opened_home, run_async
+from kiro.cli.opening import SERVED_AT, ignore_signals, opened_home, run_async
 from kiro.cli.table import new_app
 from kiro.errors import PortTaken
 
@@ -41,6 +41,8 @@ def serve(
         server = home.loaded.settings.server
 
         def ready(url: str) -> None:
+            with home.database.change() as change:
+                change.set_meta(SERVED_AT, url)  # for commands that have something for a running server
             _banner(url, key, home)
             if open_browser:
                 _open(url)
