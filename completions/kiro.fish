@@ -4,7 +4,7 @@ function __kiro_at
     set -l place ""
     for word in (commandline -opc)[2..-1]
         switch "$place/$word"
-            case /serve /demo /status /ask /models /accounts /accounts/import /accounts/scan /accounts/export /accounts/restore /accounts/set /accounts/list /accounts/show /accounts/remove /accounts/rename /accounts/enable /accounts/disable /accounts/refresh /accounts/usage /login /login/device /login/google /login/github /login/company /login/sso /login/remote /login/key /login/token /login/sso-cookie /keys /keys/list /keys/create /keys/show /keys/rotate /keys/enable /keys/disable /keys/remove /logs /logs/show /config /config/list /config/get /config/set /config/unset /config/edit /config/path /doctor
+            case /serve /demo /status /ask /models /accounts /accounts/import /accounts/scan /accounts/export /accounts/add /accounts/remove /accounts/restore /accounts/set /accounts/list /accounts/show /accounts/rename /accounts/enable /accounts/disable /accounts/refresh /accounts/usage /login /login/device /login/google /login/github /login/company /login/sso /login/remote /login/key /login/token /login/sso-cookie /keys /keys/list /keys/create /keys/show /keys/rotate /keys/enable /keys/disable /keys/remove /logs /logs/show /config /config/list /config/get /config/set /config/unset /config/edit /config/path /doctor
                 set place "$place/$word"
         end
     end
@@ -46,11 +46,12 @@ complete -c kiro -n '__kiro_at "/models"' -l help -d 'Show this help.'
 complete -c kiro -n '__kiro_at "/accounts"' -f -a import -d 'Take over sign-ins from a file of another program, whatever its format.'
 complete -c kiro -n '__kiro_at "/accounts"' -f -a scan -d 'Look for the sign-ins of the Kiro IDE, the Kiro CLI and other programs on this computer.'
 complete -c kiro -n '__kiro_at "/accounts"' -f -a export -d 'Write accounts with their sign-ins into a file, for another computer or another program.'
+complete -c kiro -n '__kiro_at "/accounts"' -f -a add -d 'Add an account step by step: which kind it is, and how to sign in.'
+complete -c kiro -n '__kiro_at "/accounts"' -f -a remove -d 'Forget an account and its secrets.'
 complete -c kiro -n '__kiro_at "/accounts"' -f -a restore -d 'Clear rests and set-asides: the next request tries the account again.'
 complete -c kiro -n '__kiro_at "/accounts"' -f -a set -d 'Change how an account is used.'
 complete -c kiro -n '__kiro_at "/accounts"' -f -a list -d 'List the accounts by priority, with what each can do now.'
 complete -c kiro -n '__kiro_at "/accounts"' -f -a show -d 'Show everything that is known about one account, except its secrets.'
-complete -c kiro -n '__kiro_at "/accounts"' -f -a remove -d 'Forget an account and its secrets.'
 complete -c kiro -n '__kiro_at "/accounts"' -f -a rename -d 'Give an account another name.'
 complete -c kiro -n '__kiro_at "/accounts"' -f -a enable -d 'Let an account be used again.'
 complete -c kiro -n '__kiro_at "/accounts"' -f -a disable -d 'Leave an account unused until it is enabled again.'
@@ -75,19 +76,23 @@ complete -c kiro -n '__kiro_at "/accounts/export"' -l plain -d 'Without a passph
 complete -c kiro -n '__kiro_at "/accounts/export"' -l yes -d 'Replace a file that exists.'
 complete -c kiro -n '__kiro_at "/accounts/export"' -s y -d 'Replace a file that exists.'
 complete -c kiro -n '__kiro_at "/accounts/export"' -l help -d 'Show this help.'
+complete -c kiro -n '__kiro_at "/accounts/add"' -l name -d 'Name of the account.'
+complete -c kiro -n '__kiro_at "/accounts/add"' -l help -d 'Show this help.'
+complete -c kiro -n '__kiro_at "/accounts/remove"' -l yes -d 'Do not ask.'
+complete -c kiro -n '__kiro_at "/accounts/remove"' -s y -d 'Do not ask.'
+complete -c kiro -n '__kiro_at "/accounts/remove"' -l no-revoke -d 'Do not end the sign-in at its service.'
+complete -c kiro -n '__kiro_at "/accounts/remove"' -l help -d 'Show this help.'
 complete -c kiro -n '__kiro_at "/accounts/restore"' -l help -d 'Show this help.'
 complete -c kiro -n '__kiro_at "/accounts/set"' -l priority -d 'The smaller number goes first.'
 complete -c kiro -n '__kiro_at "/accounts/set"' -l proxy -d 'Its own way to Kiro: an address, `direct`, `none` for upstream.proxy, `-` for stdin.'
 complete -c kiro -n '__kiro_at "/accounts/set"' -l region -d 'Where Kiro answers for it; `none` finds out by itself.'
 complete -c kiro -n '__kiro_at "/accounts/set"' -l flavour -d 'API of Kiro'\''s that it asks: ide, cli or runtime.'
+complete -c kiro -n '__kiro_at "/accounts/set"' -l profile -d 'Company profile it works with; `list` offers those there are.'
 complete -c kiro -n '__kiro_at "/accounts/set"' -l help -d 'Show this help.'
 complete -c kiro -n '__kiro_at "/accounts/list"' -l json -d 'Print JSON.'
 complete -c kiro -n '__kiro_at "/accounts/list"' -l help -d 'Show this help.'
 complete -c kiro -n '__kiro_at "/accounts/show"' -l json -d 'Print JSON.'
 complete -c kiro -n '__kiro_at "/accounts/show"' -l help -d 'Show this help.'
-complete -c kiro -n '__kiro_at "/accounts/remove"' -l yes -d 'Do not ask.'
-complete -c kiro -n '__kiro_at "/accounts/remove"' -s y -d 'Do not ask.'
-complete -c kiro -n '__kiro_at "/accounts/remove"' -l help -d 'Show this help.'
 complete -c kiro -n '__kiro_at "/accounts/rename"' -l help -d 'Show this help.'
 complete -c kiro -n '__kiro_at "/accounts/enable"' -l help -d 'Show this help.'
 complete -c kiro -n '__kiro_at "/accounts/disable"' -l help -d 'Show this help.'

@@ -25,11 +25,11 @@ _NAME = typer.Option(None, "--name", help="Name of the account.")
 
 @app.command()
 def device(
-    start_url: str = typer.Option(
+    start_url: str | None = typer.Option(
         None, "--start-url", metavar="URL", help="Start URL of your company's Identity Center."
     ),
-    region: str = typer.Option(None, "--region", help="Region that Identity Center lives in."),
-    name: str = _NAME,
+    region: str | None = typer.Option(None, "--region", help="Region that Identity Center lives in."),
+    name: str | None = _NAME,
 ) -> None:
     """Sign in with AWS Builder ID, or your company's Identity Center, by a code confirmed in any browser.
 
@@ -47,10 +47,10 @@ def device(
 @app.command()
 def google(
     device: bool = _DEVICE,
-    browser: str = _BROWSER,
+    browser: str | None = _BROWSER,
     incognito: bool = _INCOGNITO,
     no_browser: bool = _NO_BROWSER,
-    name: str = _NAME,
+    name: str | None = _NAME,
 ) -> None:
     """Sign in with Google, in this computer's browser or by a code.
 
@@ -63,10 +63,10 @@ def google(
 @app.command()
 def github(
     device: bool = _DEVICE,
-    browser: str = _BROWSER,
+    browser: str | None = _BROWSER,
     incognito: bool = _INCOGNITO,
     no_browser: bool = _NO_BROWSER,
-    name: str = _NAME,
+    name: str | None = _NAME,
 ) -> None:
     """Sign in with GitHub, in this computer's browser or by a code.
 
@@ -78,7 +78,10 @@ def github(
 
 @app.command()
 def company(
-    browser: str = _BROWSER, incognito: bool = _INCOGNITO, no_browser: bool = _NO_BROWSER, name: str = _NAME
+    browser: str | None = _BROWSER,
+    incognito: bool = _INCOGNITO,
+    no_browser: bool = _NO_BROWSER,
+    name: str | None = _NAME,
 ) -> None:
     """Sign in with your company's own provider (Microsoft Entra, Okta, …), in this computer's browser.
 
@@ -98,10 +101,10 @@ def sso(
     start_url: str = typer.Option(..., "--start-url", metavar="URL", help="Start URL of your company."),
     region: str = typer.Option(..., "--region", help="Region its Identity Center lives in."),
     *,
-    browser: str = _BROWSER,
+    browser: str | None = _BROWSER,
     incognito: bool = _INCOGNITO,
     no_browser: bool = _NO_BROWSER,
-    name: str = _NAME,
+    name: str | None = _NAME,
 ) -> None:
     """Sign in with your company's Identity Center, in this computer's browser.
 
@@ -122,9 +125,9 @@ def sso(
 def remote(
     way: str = typer.Argument("portal", metavar="[WAY]", help="portal, google, github, company, sso or device."),
     *,
-    start_url: str = typer.Option(None, "--start-url", metavar="URL", help="Start URL of your company."),
-    region: str = typer.Option(None, "--region", help="Region its Identity Center lives in."),
-    name: str = _NAME,
+    start_url: str | None = typer.Option(None, "--start-url", metavar="URL", help="Start URL of your company."),
+    region: str | None = typer.Option(None, "--region", help="Region its Identity Center lives in."),
+    name: str | None = _NAME,
 ) -> None:
     """Sign in where the browser is on another machine.
 

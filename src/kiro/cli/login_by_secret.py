@@ -18,8 +18,8 @@ _NAME = typer.Option(None, "--name", help="Name of the account.")
 
 
 def key(
-    name: str = _NAME,
-    region: str = typer.Option(None, "--region", help="Region in which Kiro answers for it."),
+    name: str | None = _NAME,
+    region: str | None = typer.Option(None, "--region", help="Region in which Kiro answers for it."),
     check: bool = typer.Option(False, "--check", help="Ask Kiro whether the key works."),
 ) -> None:
     """Add an account by a Kiro API key, made on the web page of your Kiro account.
@@ -56,13 +56,13 @@ def _keyed(text: str, region: str | None) -> "ImportedAccount":
 
 
 def token(
-    client_id: str = typer.Option(None, "--client-id", metavar="ID", help="Client the token was given to."),
-    start_url: str = typer.Option(None, "--start-url", metavar="URL", help="Start URL of your company."),
-    region: str = typer.Option(None, "--region", help="Region its Identity Center lives in."),
-    token_endpoint: str = typer.Option(
+    client_id: str | None = typer.Option(None, "--client-id", metavar="ID", help="Client the token was given to."),
+    start_url: str | None = typer.Option(None, "--start-url", metavar="URL", help="Start URL of your company."),
+    region: str | None = typer.Option(None, "--region", help="Region its Identity Center lives in."),
+    token_endpoint: str | None = typer.Option(
         None, "--token-endpoint", metavar="URL", help="Token service of your company's own provider."
     ),
-    name: str = _NAME,
+    name: str | None = _NAME,
 ) -> None:
     """Add an account by a refresh token, copied from another program.
 
@@ -87,7 +87,8 @@ def token(
 
 
 def sso_cookie(
-    yes: bool = typer.Option(False, "--yes", "-y", help="You have read the warning; do not ask."), name: str = _NAME
+    yes: bool = typer.Option(False, "--yes", "-y", help="You have read the warning; do not ask."),
+    name: str | None = _NAME,
 ) -> None:
     """Sign in with AWS Builder ID by the cookie of AWS's sign-in portal. `kiro login device` is the better way.
 

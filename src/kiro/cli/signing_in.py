@@ -104,16 +104,17 @@ def show_account(account: "Account", plan: str | None) -> None:
 
 
 @asynccontextmanager
-async def opened_sender(home: "Home") -> AsyncIterator["Send"]:
-    """What brings requests to the sign-in services, through the proxy of the settings."""
+async def opened_sender(home: "Home", timeout_s: float = _TIMEOUT_S) -> AsyncIterator["Send"]:
+    """What brings requests to the sign-in services, through a request's own proxy or that of the settings."""
     from kiro.auth.http import HttpReply
     from kiro.upstream.client import KiroClient
 
     async with KiroClient(proxy=home.loaded.settings.upstream.proxy) as client:
 
         async def send(ask: "HttpAsk") -> "HttpReply":
+            proxy = ask.proxy.reveal() if ask.proxy is not None else None
             status, headers, body = await client.fetch(
-                ask.method, ask.url, ask.headers, ask.body or None, timeout_s=_TIMEOUT_S
+                ask.method, ask.url, ask.headers, ask.body or None, proxy=proxy, timeout_s=timeout_s
             )
             return HttpReply(status, {key.lower(): value for key, value in headers.items()}, body)
 

@@ -231,4 +231,4 @@ def _refuse_conversation(recorded: Recorded, person: Person) -> Refusal | None:
     if person.exhausted:
         text = "You have reached the limit of your plan."
         return Refusal(402, "ServiceQuotaExceededException", text, "MONTHLY_REQUEST_COUNT")
-    return validate(recorded.body, Account(person.profile_arn, person.models))
+    return validate(recorded.body, Account(person.profile_arn, person.more_profiles, person.models))

@@ -27,6 +27,7 @@ _PATHS: Final[dict[str, Operation]] = {
     "/oauth/device/authorization": "register",
     "/oauth/device/poll": "refresh",
     "/oauth/token": "refresh",
+    "/logout": "logout",
 }
 _TARGETS: Final[dict[str, Operation]] = {
     "AmazonCodeWhispererStreamingService.GenerateAssistantResponse": "generate",
