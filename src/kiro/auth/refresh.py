@@ -208,7 +208,7 @@ def _refusal(credentials: TokenCredentials, reply: HttpReply, code: str) -> Refr
             retry_after_s=retry_after_s(reply.headers),
             upstream_status=status,
         )
-    if code in _DEAD or (isinstance(credentials, SocialCredentials) and status == 401):
+    if _is_dead(credentials, status, code):
         return RefreshRefused(
             f"The sign-in service does not accept this sign-in any more{shown}.",
             reason=code or "401",
@@ -226,6 +226,13 @@ def _refusal(credentials: TokenCredentials, reply: HttpReply, code: str) -> Refr
         reason=code or None,
         upstream_status=status,
     )
+
+
+def _is_dead(credentials: TokenCredentials, status: int, code: str) -> bool:
+    """Whether only a new sign-in helps. What a 403 of Google's and GitHub's service means is not known: it counts."""
+    if isinstance(credentials, SocialCredentials) and status in (401, 403):
+        return status == 401
+    return code in _DEAD
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

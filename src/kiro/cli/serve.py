@@ -95,7 +95,7 @@ def _banner(url: str, key: str | None, home: "Home") -> None:
     pairs += [row for row in pasting.lines(url, shown_key, "auto", set(PROTOCOLS)) if row[0] == "Claude Code"]
     render.fields(pairs)
     if not accounts:
-        render.warning("There is no account yet: `kiro accounts import FILE` or `kiro login key` in a second terminal.")
+        render.warning("There is no account yet: `kiro accounts add` in a second terminal asks for one.")
     if server.require_key and not _local(server.host):
         render.warning(
             f"Everybody who reaches {server.host} and has a client key can use your accounts; the way there is not encrypted."
