@@ -5,13 +5,19 @@ bare IP address, no odd port. Microsoft's hosts and those of `auth.external_host
 is shown to the person, who has to agree.
 """
 
-import ipaddress
+import re
 from collections.abc import Generator
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from kiro.auth.refresh import endpoint_allowed
 from kiro.auth.steps import SignInFailed, Step, Trust
+
+_PLAIN: Final = re.compile(r"[!-\[\]-~]+")
+"""Visible ASCII without the backslash: other readers of addresses see the same host as we do."""
+_NAME: Final = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+")
+_NUMBER: Final = re.compile(r"\d+|0x[0-9a-f]*")
+"""The last label of an IPv4 address, however it is written; no top-level domain looks like that."""
 
 
 def host_of(url: str) -> str:
@@ -21,7 +27,8 @@ def host_of(url: str) -> str:
         host, port = (parts.hostname or "").lower(), parts.port
     except ValueError:
         host, port, parts = "", None, urlsplit("")
-    if parts.scheme != "https" or parts.username is not None or port not in (None, 443) or not _is_name(host):
+    plain = _PLAIN.fullmatch(url) and _NAME.fullmatch(host) and not _NUMBER.fullmatch(host.rpartition(".")[2])
+    if not plain or parts.scheme != "https" or parts.username is not None or port not in (None, 443):
         raise SignInFailed(
             "The company's sign-in has an address that kiro does not go to.",
             reason="address",
@@ -45,13 +52,3 @@ def agree(urls: tuple[str, ...], extra_hosts: tuple[str, ...]) -> Generator[Step
                 reason="host",
                 hint=f"If it is your company's, `kiro config set auth.external_hosts {host}` allows it.",
             )
-
-
-def _is_name(host: str) -> bool:
-    """A name of several labels; a number is none, however it is written, and its last label is never digits only."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        labels = host.rstrip(".").split(".")
-        return len(labels) > 1 and all(labels) and not labels[-1].isdigit() and not labels[-1].startswith("0x")
-    return False

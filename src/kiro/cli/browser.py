@@ -39,6 +39,7 @@ class Browser(Screen):
         if self._wanted and (self._name is not None or self._private or has_browser(os.environ)):
             render.note("Your browser opens; finish the sign-in there. Waiting; Ctrl-C stops.")
             render.note(f"If it does not, open {listener.start_url}")
+            offer_pasting(listener)
             threading.Thread(target=self._open, args=(listener.start_url,), daemon=True).start()
             return
         render.note("Open this address in a browser:\n")

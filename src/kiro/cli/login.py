@@ -153,7 +153,6 @@ def remote(
             flow = pkce_flow(at, signing_in.now) if way == "sso" else device_flow(at, signing_in.now)
         else:
             flow = portal_flow(portal(home), signing_in.now)
-        signing_in.open_vault(home)
         signing_in.sign_in(home, flow, name, Remote(home))
 
 

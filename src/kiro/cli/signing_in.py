@@ -66,7 +66,7 @@ def sign_in(home: "Home", flow: "Flow", name: str | None, screen: Screen | None 
 
     if name is not None:
         check_name(name)
-    open_vault(home)
+    _open_vault(home)
     with screen or Screen() as shown:
         joined = run_async(_joined(home, flow, shown))
         add(home, joined, name)
@@ -184,7 +184,7 @@ def choose_profile(profiles: "tuple[Profile, ...]") -> "Profile":
     return profiles[prompt.choose([f"{profile.name} ({profile.region})" for profile in profiles])]
 
 
-def open_vault(home: "Home") -> None:
+def _open_vault(home: "Home") -> None:
     """Has the passphrase asked for, or the vault made, before the sign-in: afterwards would be too late to fail."""
     home.vault.put("sign-in", "trial", b"")
     home.vault.remove("sign-in")
