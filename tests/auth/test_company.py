@@ -14,6 +14,8 @@ from kiro.auth.credentials import ExternalIdpCredentials
 from kiro.auth.http import HttpReply
 from kiro.auth.social import PORTS, SocialPlace, portal_flow
 from kiro.auth.steps import SignInFailed
+from kiro.emulator.faults import HttpError
+from kiro.errors import UpstreamBroken
 from kiro.redaction import Secret
 from support.signing import Signer
 
@@ -155,6 +157,20 @@ async def test_others_do_not(emulator, signer):
     emulator.sign_in.company.discovery_status = 404
     with pytest.raises(SignInFailed, match="does not tell how to sign in there"):
         await signer.sign_in(flow(emulator, signer))
+
+
+async def test_a_provider_with_trouble_is_told(emulator, signer):
+    emulator.faults.add(HttpError(503), operation="register")
+    with pytest.raises(SignInFailed, match="HTTP 503") as failed:
+        await signer.sign_in(flow(emulator, signer))
+    assert failed.value.hint
+
+
+async def test_a_token_service_with_trouble_is_told(emulator, signer):
+    emulator.faults.add(HttpError(500), operation="refresh")
+    with pytest.raises(UpstreamBroken) as failed:
+        await signer.sign_in(flow(emulator, signer))
+    assert failed.value.hint
 
 
 ERRORS = (

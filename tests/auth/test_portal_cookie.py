@@ -8,6 +8,7 @@ from kiro.auth.http import HttpReply
 from kiro.auth.oidc import place
 from kiro.auth.portal_cookie import checked_cookie, cookie_flow
 from kiro.auth.steps import SignInFailed
+from kiro.emulator.faults import HttpError
 from kiro.errors import UpstreamBroken, UsageError
 from kiro.redaction import Secret
 from support.signing import Signer
@@ -51,6 +52,16 @@ async def test_a_dead_cookie_is_told_before_anything_else_is_asked(emulator, sig
         await by_cookie(emulator, signer, "dead")
     assert "kiro login device" in failed.value.hint
     assert len(signer.asks) == 1
+
+
+@pytest.mark.parametrize("passed", range(6))
+async def test_trouble_at_any_step_is_told(emulator, signer, passed):
+    if passed:
+        emulator.faults.add(times=passed, operation="register")
+    emulator.faults.add(HttpError(500), operation="register")
+    with pytest.raises(UpstreamBroken) as failed:
+        await by_cookie(emulator, signer, emulator.portal_cookie.cookie)
+    assert failed.value.hint
 
 
 async def test_a_code_that_stays_unconfirmed_is_given_up_after_two_minutes(emulator, signer):

@@ -2,11 +2,13 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kiro.emulator.accounts import Kind, Person
 from kiro.emulator.seed import social_file
 from kiro.emulator.server import Emulator, running_in_thread
 from support.commandline import Kiro
@@ -19,8 +21,8 @@ def kiro(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 @pytest.fixture
 def upstream() -> Iterator[Emulator]:
-    """An emulated Kiro in a thread of its own."""
-    with running_in_thread(Emulator()) as running:
+    """An emulated Kiro in a thread of its own, where codes are confirmed at once: each poll takes a second."""
+    with running_in_thread(Emulator(polls=0)) as running:
         yield running
 
 
@@ -53,3 +55,39 @@ def browser(tmp_path: Path) -> str:
         "print(urllib.request.urlopen(sys.argv[1].replace('localhost', '127.0.0.1')).read()[:0])\n"
     )
     return f"{sys.executable} {script} %s"
+
+
+COMPANY_HOST = "login.company.example"
+
+
+@pytest.fixture
+def join(here: Kiro, upstream: Emulator) -> Callable[..., Person]:
+    """Signs somebody of a kind in at once, by a token; whoever that is. `more` are fields of the person."""
+
+    def joined(kind: Kind = "social", name: str = "mine", **more: Any) -> Person:
+        person = upstream.people.add("sue", kind)
+        for field, said in more.items():
+            setattr(person, field, said)
+        client, secret = (person.client.id, person.client.secret) if person.client else ("company-client", "")
+        arguments = {
+            "social": (),
+            "builder_id": ("--client-id", client),
+            "idc": (
+                "--client-id",
+                client,
+                "--start-url",
+                "https://d-1234567890.awsapps.com/start",
+                "--region",
+                "eu-west-1",
+            ),
+            "external_idp": ("--client-id", client, "--token-endpoint", f"https://{COMPANY_HOST}/tenant/oauth2/token"),
+        }[kind]
+        if kind == "external_idp":
+            here.ok("config", "set", "auth.external_hosts", COMPANY_HOST)
+        stdin = f"{upstream.people.issue(person).refresh}\n{secret}\n"
+        done = here.run("login", "token", *arguments, "--name", name, stdin=stdin)
+        assert f"{name} is added." in done.stderr
+        upstream.requests.clear()
+        return person
+
+    return joined

@@ -64,6 +64,17 @@ def test_of_several_profiles_the_person_chooses(here, upstream):
     assert (accounts(here)[0]["profile_arn"], accounts(here)[0]["region"]) == (SECOND, "eu-central-1")
 
 
+def test_ctrl_c_at_the_choice_ends_with_status_4(here, upstream):
+    upstream.people.add("sue", "idc").more_profiles = (SECOND,)
+    upstream.sign_in.signs_in = "sue"
+    terminal = Terminal(here.env, "login", "device", *COMPANY)
+    terminal.expect("Enter: 1]")
+    terminal.interrupt()
+    assert terminal.status() == 4
+    assert "Traceback" not in terminal.seen
+    assert accounts(here) == []
+
+
 def test_where_nobody_can_choose_the_first_profile_is_taken_and_named(here, upstream):
     upstream.people.add("sue", "idc").more_profiles = (SECOND,)
     upstream.sign_in.signs_in = "sue"

@@ -9,16 +9,13 @@ if sys.platform == "win32":
 
 from support.terminal import Terminal
 
-COMPANY = ("--start-url", "https://d-1234567890.awsapps.com/start", "--region", "eu-west-1")
 SECOND = "arn:aws:codewhisperer:eu-central-1:111122223333:profile/SECOND"
 
 
 @pytest.fixture
-def work(here, upstream):
+def work(here, join):
     """A company sign-in with two profiles, of which the first is used."""
-    upstream.people.add("sue", "idc").more_profiles = (SECOND,)
-    upstream.sign_in.signs_in = "sue"
-    here.run("login", "device", *COMPANY, "--name", "work")
+    join("idc", "work", more_profiles=(SECOND,))
     return here
 
 
@@ -50,11 +47,8 @@ def test_without_a_terminal_they_are_listed(work):
     assert profile(work) == before
 
 
-def test_a_profile_that_came_later_makes_the_account_usable(here, upstream):
-    person = upstream.people.add("sue", "idc")
-    person.without_profile = True
-    upstream.sign_in.signs_in = "sue"
-    here.run("login", "device", *COMPANY, "--name", "work")
+def test_a_profile_that_came_later_makes_the_account_usable(here, join):
+    person = join("idc", "work", without_profile=True)
     assert here.json("accounts", "list")[0]["state"] == "needs_profile"
     assert here.run("accounts", "set", "work", "--profile", "list").returncode == 1
     person.without_profile = False
@@ -70,8 +64,8 @@ def test_what_is_no_arn_is_wrong_usage(work):
     assert "no ARN of a Kiro profile" in err
 
 
-def test_only_company_sign_ins_have_profiles(here):
-    here.run("login", "device", "--name", "mine")
+def test_only_company_sign_ins_have_profiles(here, join):
+    join("builder_id")
     status, _, err = here.call("accounts", "set", "mine", "--profile", SECOND)
     assert status == 2
     assert "no profile to choose" in err

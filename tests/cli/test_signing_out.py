@@ -15,10 +15,9 @@ from kiro.redaction import Secret
 
 
 @pytest.fixture
-def mine(here, upstream):
+def mine(here, join):
     """A home with a sign-in of its own."""
-    here.run("login", "google", "--device", "--name", "mine")
-    upstream.requests.clear()
+    join("social")
     return here
 
 
@@ -82,9 +81,9 @@ def test_a_sign_in_that_follows_another_program_goes_on_there(here, upstream, tm
     assert not dead(upstream)
 
 
-def test_aws_has_nothing_to_tell(here, upstream):
-    here.run("login", "device", "--name", "mine")
-    upstream.requests.clear()
+@pytest.mark.parametrize("kind", ["builder_id", "idc", "external_idp"])
+def test_aws_and_companies_have_nothing_to_be_told(here, upstream, join, kind):
+    join(kind)
     done = here.run("accounts", "remove", "mine")
     assert (done.returncode, done.stderr) == (0, "mine is removed.\n")
     assert not upstream.requests

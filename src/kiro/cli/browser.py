@@ -146,9 +146,14 @@ def _registered(program: str) -> str | None:
     return None
 
 
+def can_paste() -> bool:
+    """Whether a line can be waited for beside the browser; on Windows a terminal is nothing that can be waited for."""
+    return prompt.can_ask() and sys.platform != "win32"
+
+
 def offer_pasting(listener: "Loopback") -> None:
     """Where somebody can type, the address that a browser elsewhere ended at is taken, too."""
-    if prompt.can_ask() and sys.platform != "win32":
+    if can_paste():
         render.note("Or copy the address the browser cannot open at the end, and paste it here:")
         _take_lines(listener)
 

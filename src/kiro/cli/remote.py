@@ -9,8 +9,8 @@ import secrets
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-from kiro.cli import healthz, prompt, render
-from kiro.cli.browser import offer_pasting
+from kiro.cli import healthz, render
+from kiro.cli.browser import can_paste, offer_pasting
 from kiro.cli.opening import SERVED_AT, server_url
 from kiro.cli.signing_in import Screen
 from kiro.errors import KiroError
@@ -37,7 +37,7 @@ class Remote(Screen):
         self._server = running_server(home, self._links)
         self._secret: Secret | None = None
         self._watching: asyncio.Task[None] | None = None
-        if self._server is None and not prompt.can_ask():
+        if self._server is None and not can_paste():
             raise KiroError(
                 "No kiro server of this home is running, and nobody can paste an address here.",
                 hint="Start `kiro serve`, or sign in by a code: `kiro login device`.",

@@ -17,7 +17,7 @@ from kiro.emulator.models import answering_model, find_model
 from kiro.emulator.refusal import BAD_TOKEN, Refusal, deny, refuse
 from kiro.emulator.script import decide
 from kiro.emulator.signin import Reply
-from kiro.emulator.traffic import TOKEN_ENDPOINTS, Recorded, operation_of
+from kiro.emulator.traffic import DISCOVERY, TOKEN_ENDPOINTS, Recorded, operation_of
 from kiro.emulator.validation import Account, validate
 from kiro.emulator.wire import decode_request
 
@@ -104,7 +104,7 @@ class Handler:
         """The answer of a sign-in service, or `None` when the path is none of theirs."""
         sign_in, cookie = self._emulator.sign_in, self._emulator.portal_cookie
         if recorded.method == "GET":
-            if recorded.path.endswith("/.well-known/openid-configuration"):
+            if recorded.path.endswith(DISCOVERY):
                 return sign_in.company.discovery()
             return cookie.who_am_i(recorded.bearer) if recorded.path == "/token/whoAmI" else None
         if recorded.method != "POST":

@@ -10,6 +10,7 @@ from kiro.emulator.faults import Operation
 from kiro.emulator.refusal import Refusal
 from kiro.emulator.wire import UserMessage, decode_request
 
+DISCOVERY: Final = "/.well-known/openid-configuration"
 TOKEN_ENDPOINTS: Final = ("/oauth2/token", "/oauth2/v2.0/token")
 """How the path of a company's token service ends."""
 
@@ -24,6 +25,10 @@ _PATHS: Final[dict[str, Operation]] = {
     "/token": "refresh",
     "/client/register": "register",
     "/device_authorization": "register",
+    "/device_authorization/accept_user_code": "register",
+    "/device_authorization/associate_token": "register",
+    "/token/whoAmI": "register",
+    "/session/device": "register",
     "/oauth/device/authorization": "register",
     "/oauth/device/poll": "refresh",
     "/oauth/token": "refresh",
@@ -105,4 +110,6 @@ def operation_of(path: str, headers: Mapping[str, str]) -> Operation | None:
         return _TARGETS.get(headers.get("x-amz-target", ""))
     if path.endswith(TOKEN_ENDPOINTS):
         return "refresh"
+    if path.endswith(DISCOVERY):
+        return "register"
     return _PATHS.get(path)
