@@ -135,13 +135,18 @@ def parse_refresh(credentials: TokenCredentials, reply: HttpReply, now: datetime
 
 
 def endpoint_allowed(url: str, extra_hosts: tuple[str, ...] = ()) -> bool:
-    """True for an https address of Microsoft's sign-in, or of a host the person allowed; no user info, no odd port."""
+    """True for an https address of Microsoft's sign-in, or of a host the person allowed.
+
+    No user info, no odd port, no bare IP address.
+    """
     try:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").lower(), parts.port
     except ValueError:
         return False
     if parts.scheme != "https" or parts.username is not None or port not in (None, 443):
+        return False
+    if ":" in host or host.rpartition(".")[2].isdigit():
         return False
     suffix = any(host == name or host.endswith("." + name) for name in _EXTERNAL_HOSTS)
     return suffix or host in {name.lower() for name in extra_hosts}
