@@ -36,7 +36,7 @@ _kiro() {
         "/login/github") offered="--device --browser --incognito --no-browser --name --help" ;;
         "/login/company") offered="--browser --incognito --no-browser --name --help" ;;
         "/login/sso") offered="--start-url --region --browser --incognito --no-browser --name --help" ;;
-        "/login/remote") offered="--start-url --region --name --help" ;;
+        "/login/remote") offered="portal google github company sso device --start-url --region --name --help" ;;
         "/login/key") offered="--name --region --check --help" ;;
         "/login/token") offered="--client-id --start-url --region --token-endpoint --name --help" ;;
         "/login/sso-cookie") offered="--yes -y --name --help" ;;

@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 
 app = new_app("Sign in with a Kiro account.\n\nExample: `kiro login device`.")
 
+WAYS: Final = {
+    "portal": "Kiro's page asks how.",
+    "google": "Google.",
+    "github": "GitHub.",
+    "company": "Your company's own provider.",
+    "sso": "Your company's Identity Center.",
+    "device": "A code; AWS Builder ID, or Identity Center.",
+}
+"""How `kiro login remote` can sign in."""
+
 _DEVICE = typer.Option(False, "--device", help="By a code, confirmed in any browser.")
 _BROWSER = typer.Option(None, "--browser", metavar="NAME", help="Browser to open: firefox, chrome, edge, …")
 _INCOGNITO = typer.Option(False, "--incognito", help="In a private window.")
@@ -141,8 +151,8 @@ def remote(
     from kiro.auth.social import portal_flow
     from kiro.cli.remote import Remote
 
-    if way not in _WAYS:
-        raise UsageError(f"There is no way {way!r} to sign in.", hint=f"There are {', '.join(_WAYS)}.")
+    if way not in WAYS:
+        raise UsageError(f"There is no way {way!r} to sign in.", hint=f"There are {', '.join(WAYS)}.")
     if way == "sso" and start_url is None:
         raise UsageError(
             "sso needs --start-url and --region.", hint="Without them `kiro login remote company` finds out."
@@ -154,9 +164,6 @@ def remote(
         else:
             flow = portal_flow(portal(home), signing_in.now)
         signing_in.sign_in(home, flow, name, Remote(home))
-
-
-_WAYS: Final = ("portal", "google", "github", "company", "sso", "device")
 
 
 def _social(provider: Literal["Google", "Github"], shown: Browser, *, by_code: bool, name: str | None) -> None:

@@ -68,7 +68,7 @@ def token(
 
     Alone it is taken for one of Google or GitHub. With --client-id it is one of AWS, and the client secret is asked
     for, too; with --token-endpoint and --client-id one of your company's provider. Both secrets come from a hidden
-    prompt or from stdin, a line each. The token is used once at once, which replaces it: the other program loses it.
+    prompt or from stdin, a line each. The token is used at once, which replaces it: the other program loses it.
     Example: `kiro login token < token.txt`.
     """
     from kiro.auth.pasted import Pasted, pasted_credentials, pasted_flow

@@ -6,6 +6,7 @@ shows. The link's secret is printed here and known to nobody else.
 """
 
 import secrets
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
@@ -54,7 +55,8 @@ class Remote(Screen):
             page = LinkPage("failed", error.full_text())
         else:
             page = LinkPage("failed", "The sign-in was stopped at its terminal.")
-        self._links.turn(self._secret, page)
+        with suppress(KiroError):  # the sign-in counts, not its last page, which runs out by itself
+            self._links.turn(self._secret, page)
 
     async def show_code(self, step: "ShowCode") -> None:
         self._turn(LinkPage("code", url=step.link, code=step.user_code))
