@@ -2,7 +2,7 @@
 
 import typer
 
-from kiro.cli import prompt, render
+from kiro.cli import profiles, prompt, render
 from kiro.cli.opening import opened_home
 from kiro.errors import UsageError
 from kiro.upstream.endpoints import API_REGIONS, Flavour
@@ -28,25 +28,32 @@ def restore(names: list[str] = _NAMES) -> None:
 
 def set_(
     name: str = typer.Argument(..., metavar="NAME", help="Name or id of the account."),
+    *,
     priority: int | None = typer.Option(None, "--priority", help="The smaller number goes first."),
     proxy: str | None = typer.Option(
         None, "--proxy", help="Its own way to Kiro: an address, `direct`, `none` for upstream.proxy, `-` for stdin."
     ),
     region: str | None = typer.Option(None, "--region", help="Where Kiro answers for it; `none` finds out by itself."),
     flavour: str | None = typer.Option(None, "--flavour", help="API of Kiro's that it asks: ide, cli or runtime."),
+    profile: str | None = typer.Option(
+        None, "--profile", metavar="ARN", help="Company profile it works with; `list` offers those there are."
+    ),
 ) -> None:
     """Change how an account is used. A running server takes it over within a second.
 
     A proxy with a password belongs on stdin: other programs can see arguments.
     Example: `kiro accounts set work --priority 1 --proxy direct`.
     """
-    if priority is None and proxy is None and region is None and flavour is None:
+    if all(given is None for given in (priority, proxy, region, flavour, profile)):
         raise UsageError("Nothing to set was given.", hint="For example: `kiro accounts set work --priority 1`.")
     if region not in (None, "none", *API_REGIONS):
         raise UsageError(f"Kiro does not answer in {region}.", hint=f"It answers in {', '.join(API_REGIONS)}.")
     chosen = _flavour(flavour)
+    profiles.check(profile)
     with opened_home() as home:
         account = home.accounts.get(name)
+        if profile is not None:
+            profiles.change(home, account, profile)
         if proxy is not None:
             address = prompt.secret("Address of the proxy: ") if proxy == "-" else proxy
             home.accounts.set_proxy(account.id, None if address == "none" else address)

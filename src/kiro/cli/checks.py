@@ -127,7 +127,7 @@ def _database(home: Home) -> Iterator[Finding]:
 def _accounts(home: Home) -> Iterator[Finding]:
     accounts = home.accounts.list() if home.paths.database_file.exists() else []
     if not accounts:
-        yield Finding("accounts", "warning", "there is none", "`kiro accounts import FILE` or `kiro login key`.")
+        yield Finding("accounts", "warning", "there is none", "`kiro accounts add` asks for one.")
     for account in accounts:
         yield _account(account, datetime.now(UTC))
 
