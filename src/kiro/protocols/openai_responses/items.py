@@ -144,7 +144,7 @@ class ItemReader:
                 return None
 
     def _result(self, kind: str, item: wire.Item, place: int) -> ToolResult:
-        failed = kind == "apply_patch_call_output" and item.status == "failed"
+        failed = bool(item.is_error) or item.status == "failed"
         return ToolResult(item.call_id or item.id or "", self._output(kind, item, place), failed)
 
     def _output(self, kind: str, item: wire.Item, place: int) -> tuple[Part, ...]:
