@@ -5,6 +5,7 @@ Run as a program it writes them anew, for somebody to read the difference:
     python tests/support/golden.py
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from kiro.upstream.response import ResponseReader
 CASES = Path(__file__).parents[1] / "cases"
 SEQUENCES = json.loads((CASES / "upstream-examples.json").read_text())["sequences"]
 NOW_S = 1_700_000_000
+LONG = 400
 SAID = [{"role": "user", "content": "hi"}]
 REQUESTS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "anthropic": ({"model": "claude-test", "max_tokens": 9000, "messages": SAID, "thinking": {"type": "adaptive"}}, {}),
@@ -70,11 +72,21 @@ class Told:
 
     @property
     def documents(self) -> list[Any]:
-        """The data of each event of the stream, or the one refusal."""
+        """The data of each event of the stream, or the one refusal; long texts by their beginning and a sum."""
         if self.refused is not None:
             return [self.refused]
         lines = [line[6:] for line in self.data.decode().split("\n") if line.startswith("data: ")]
-        return [line if line == "[DONE]" else json.loads(line) for line in lines]
+        return [line if line == "[DONE]" else _shortened(json.loads(line)) for line in lines]
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _shortened(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_shortened(inner) for inner in value]
+    if isinstance(value, str) and len(value) > LONG:
+        return f"{value[:LONG]}… ({len(value)} characters, {hashlib.sha256(value.encode()).hexdigest()[:16]})"
+    return value
 
 
 def golden_file(dialect: str) -> Path:
