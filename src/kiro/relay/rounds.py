@@ -19,7 +19,7 @@ from kiro.conversation.events import Event, Finish, Start, Usage
 from kiro.conversation.messages import Conversation
 from kiro.relay.relay import Answering, Attempt, Sink
 
-MAX_ROUNDS: Final = 6
+MAX_ROUNDS: Final = 7
 
 
 class Plan(Protocol):

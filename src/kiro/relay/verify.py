@@ -41,6 +41,11 @@ class JsonPlan:
         self._tools_called = False
         self._repaired = False
 
+    def go_on_with(self, conversation: Conversation) -> None:
+        """Something else had to come first; what was said on the way is not the answer."""
+        self._conversation = conversation
+        self._text = []
+
     def see(self, events: Sequence[Event]) -> list[Event]:
         shown: list[Event] = []
         for event in events:
@@ -95,6 +100,11 @@ class ForcedToolPlan:
         self._held: list[Event] = []
         self._called = False
         self._repaired = False
+
+    def go_on_with(self, conversation: Conversation) -> None:
+        """Something else had to come first; what was said on the way is not the answer."""
+        self._conversation = conversation
+        self._held = []
 
     def see(self, events: Sequence[Event]) -> list[Event]:
         if self._called:
