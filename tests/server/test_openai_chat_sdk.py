@@ -244,6 +244,13 @@ async def test_a_web_search(client, kiro, complete):
     assert len(kiro.seen("mcp")) == 1
 
 
+async def test_searches_stand_in_the_usage_and_in_the_log(client, proxy):
+    script = ('tool=web_search input={"query": "a"}', 'tool=web_search input={"query": "b"}', "text=Found it.")
+    completion = await whole(client, **asked(*script, web_search_options={}))
+    assert completion.usage.model_extra == {"server_tool_use": {"web_search_requests": 2}}
+    assert "searched the web 2 times" in (await proxy.last_row()).notes
+
+
 async def test_a_web_search_and_a_tool_of_the_client(client):
     script = (
         'tool=web_search input={"query": "kiro"}',

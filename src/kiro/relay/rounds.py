@@ -74,7 +74,9 @@ class RoundsAnswer:
 
     @property
     def notes(self) -> list[str]:
-        return [note for one in self._rounds for note in one.notes]
+        notes = [note for one in self._rounds for note in one.notes]
+        made = self.usage().searches
+        return [*notes, f"searched the web {made} time{'s' if made > 1 else ''}"] if made else notes
 
     @property
     def account(self) -> Account | None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from kiro.conversation.events import Finish, SearchCall, SearchHit, SearchResult, StopReason, ToolCallStart, Usage
+from kiro.protocols.openai import searches_of
 from kiro.protocols.openai_responses import body as wire
 from kiro.protocols.openai_responses.request import ResponsesAsk
 from kiro.protocols.openai_responses.tools import Declared
@@ -99,6 +100,7 @@ def usage_of(usage: Usage) -> dict[str, Any]:
         "output_tokens": usage.output,
         "output_tokens_details": {"reasoning_tokens": usage.thinking},
         "total_tokens": usage.prompt + usage.output,
+        **searches_of(usage),
     }
 
 
