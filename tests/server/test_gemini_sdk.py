@@ -1,6 +1,7 @@
 """Google's own library against the whole proxy."""
 
 import base64
+import enum
 import json
 
 import pytest
@@ -202,6 +203,20 @@ async def test_an_answer_of_a_given_form(client, kiro, complete, form):
     read = await complete(client, lines('text={"city": "Paris", "days": null}'), **wishes)
     assert City.model_validate_json(read.text) == City(city="Paris")
     assert len(kiro.seen("generate")) == 2
+
+
+class Mood(enum.Enum):
+    CALM = "calm"
+    WILD = "wild"
+
+
+@pytest.mark.parametrize("answer", ["wild", '"wild"', "`wild`\n"], ids=["bare", "quoted", "as code"])
+async def test_one_word_of_a_few(client, kiro, answer):
+    kiro.faults.add(saying("I feel rather wild today."), times=1)
+    kiro.faults.add(saying(answer), times=1)
+    wishes = config(response_mime_type="text/x.enum", response_schema=Mood)
+    response = await client.generate_content(model=MODEL, contents="hi", config=wishes)
+    assert (response.text, response.parsed) == ("wild", Mood.WILD)
 
 
 async def test_a_form_that_is_never_met_is_an_error(client, kiro):

@@ -45,6 +45,16 @@ REQUESTS = {
             "tools": [{"type": "function", **FUNCTION}],
         },
     ),
+    "openai_responses with a search": (
+        "/v1/responses",
+        {
+            "model": MODEL,
+            "stream": True,
+            "input": "hi",
+            "reasoning": {"effort": "high", "summary": "auto"},
+            "tools": [{"type": "function", **FUNCTION}, {"type": "web_search"}],
+        },
+    ),
     "gemini": (
         f"/v1beta/models/{MODEL}:streamGenerateContent?alt=sse",
         {

@@ -236,6 +236,7 @@ def test_a_futile_retry_is_forbidden():
     limited.suspicious = True
     assert anthropic.error(limited, "r").headers["x-should-retry"] == "false"
     assert anthropic.error(errors.QuotaExhausted("No."), "r").headers["x-should-retry"] == "false"
+    assert anthropic.error(errors.AnswerUnfit("No."), "r").headers == {"x-should-retry": "false"}
     assert anthropic.error(errors.RateLimited("No.", retry_after_s=3.2), "r").headers == {"retry-after": "4"}
 
 
