@@ -83,6 +83,9 @@ def add(block, delta):
         case "signature_delta":
             assert not block["signature"]
             block["signature"] = delta["signature"]
+        case "citations_delta":
+            assert block["type"] == "text"
+            block.setdefault("citations", []).append(delta["citation"])
         case "input_json_delta":
             block["_json"] += delta["partial_json"]
         case other:

@@ -129,15 +129,41 @@ def test_redacted_thinking_is_a_whole_block():
 
 
 def test_a_search_is_a_server_tool_use_and_its_result():
-    hit = SearchHit("T", "https://example.com", "snip")
+    hit = SearchHit("T", "https://example.com", "snip", 1_746_000_000_000)
     events = [Start(), SearchCall("srvtoolu_1", "q"), SearchResult("srvtoolu_1", (hit,)), TextDelta("x"), finish()]
     call, result, text = folded(records(rendered(events)))["content"]
     assert (call["type"], json.loads(call["_text"])) == ("server_tool_use", {"query": "q"})
     assert result["tool_use_id"] == call["id"]
     assert result["content"][0]["url"] == "https://example.com"
+    assert result["content"][0]["page_age"] == "April 30, 2025"
     assert text["text"] == "x"
+    assert [citation["url"] for citation in text["citations"]] == ["https://example.com"]
     whole = json.loads(anthropic.answer(ask(), collect(events), "1"))
     assert [block["type"] for block in whole["content"]] == ["server_tool_use", "web_search_tool_result", "text"]
+
+
+@pytest.mark.parametrize(
+    ("text", "urls"),
+    [
+        ("See https://b.example/2.", ["https://b.example/2"]),
+        ("So it is.", ["https://a.example/1", "https://b.example/2"]),
+    ],
+    ids=["the pages a text names", "all, when it names none"],
+)
+def test_a_text_cites_what_was_found_for_it(text, urls):
+    hits = (SearchHit("A", "https://a.example/1", "snip " * 100), SearchHit("B", "https://b.example/2", "snap"))
+    before, after = TextDelta("I search."), [TextDelta(text[:4]), TextDelta(text[4:])]
+    events = [Start(), before, SearchCall("s", "q"), SearchResult("s", hits), *after, finish()]
+    first, *_, last = folded(records(rendered(events)))["content"]
+    assert "citations" not in first
+    assert [citation["url"] for citation in last["citations"]] == urls
+    for citation in last["citations"]:
+        assert set(citation) == {"type", "url", "title", "encrypted_index", "cited_text"}
+        assert citation["type"] == "web_search_result_location"
+        assert len(citation["cited_text"]) <= 150
+    whole = json.loads(anthropic.answer(ask(), collect(events), "1"))
+    assert whole["content"][-1] == last
+    assert "citations" not in whole["content"][0]
 
 
 def test_a_failed_search_says_so():

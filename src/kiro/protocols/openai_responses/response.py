@@ -163,6 +163,7 @@ class ResponsesStream(Stream):
         text = self._take()
         where = self._where(content_index=0)
         annotations = shapes.citations(text, self._hits) if self._hits else []
+        self._hits.clear()
         for at, annotation in enumerate(annotations):
             cited = {**where, "annotation_index": at, "annotation": annotation}
             self._record("response.output_text.annotation.added", cited, out)

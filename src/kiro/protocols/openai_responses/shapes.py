@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from kiro.conversation.citing import cited
 from kiro.conversation.events import Finish, SearchCall, SearchHit, SearchResult, StopReason, ToolCallStart, Usage
 from kiro.protocols.openai import searches_of
 from kiro.protocols.openai_responses import body as wire
@@ -146,14 +147,16 @@ def web_search(item_id: str, call: SearchCall, result: SearchResult | None, *, w
 
 
 def citations(text: str, hits: list[SearchHit]) -> list[dict[str, Any]]:
-    """An annotation for each address found by a search that the text names."""
-    found = []
-    for hit in {hit.url: hit for hit in hits if hit.url}.values():
-        at = text.find(hit.url)
-        if at >= 0:
-            span = {"start_index": at, "end_index": at + len(hit.url)}
-            found.append({"type": "url_citation", "url": hit.url, "title": hit.title, **span})
-    return found
+    return [
+        {
+            "type": "url_citation",
+            "url": one.hit.url,
+            "title": one.hit.title,
+            "start_index": one.start,
+            "end_index": one.end,
+        }
+        for one in cited(text, hits)
+    ]
 
 
 # -- calls made of whole arguments
