@@ -191,16 +191,19 @@ async def test_a_web_search(client, kiro, complete):
 
 
 async def test_a_web_search_and_a_tool_of_the_client(client, kiro):
-    script = ('tool=web_search input={"query": "kiro"}', 'tool=get_weather input={"city": "Paris"}')
+    """Both at once: the hits are the model's to know in the next turn."""
+    script = ('tool=web_search input={"query": "kiro"}', '+tool=get_weather input={"city": "Paris"}')
     request = asked(*script, tools=[WEATHER, {"type": "web_search"}], include=["web_search_call.action.sources"])
     first = await whole(client, **request)
-    search, call = first.output
+    (search,), (call,) = of_kind(first, "web_search_call"), of_kind(first, "function_call")
     assert all(source.url.startswith("https://") for source in search.action.sources)
     answer = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}
     more = {"role": "user", "content": lines("text=DONE")}
     second = await whole(client, **{**request, "input": [answer, more]}, previous_response_id=first.id)
     assert second.output_text == "DONE"
     assert results_sent(kiro) == [(call.call_id, "sunny")]
+    history = json.dumps(kiro.seen("generate")[0].document()["conversationState"]["history"])
+    assert all(source.url in history for source in search.action.sources)
 
 
 class TestStored:

@@ -142,11 +142,15 @@ class RoundsAnswer:
         self._give([self.finish])
 
     def _take(self, events: Sequence[Event]) -> None:
-        shown = self._plan.see([event for event in events if not isinstance(event, Start | Finish)])
-        if not self._started and events and isinstance(events[0], Start):
-            self._started = True
-            self._waiting.append(events[0])
-        self._give(shown)
+        if events and type(events[0]) is Start:
+            if not self._started:
+                self._started = True
+                self._waiting.append(events[0])
+            events = events[1:]
+        if events and type(events[-1]) is Finish:
+            events = events[:-1]
+        if events:
+            self._give(self._plan.see(events))
 
     def _give(self, events: Sequence[Event]) -> None:
         if not events:

@@ -101,7 +101,10 @@ class SearchPlan:
     def see(self, events: Sequence[Event]) -> list[Event]:
         shown: list[Event] = []
         for event in events:
-            if isinstance(event, ToolCallStart) and event.name == self._wish.name:
+            if type(event) is TextDelta:
+                self._said.append(event.text)
+                shown.append(event)
+            elif isinstance(event, ToolCallStart) and event.name == self._wish.name:
                 self._inside = True
                 self._calls.append((event, []))
             elif self._inside and isinstance(event, ToolCallDelta):
@@ -115,10 +118,8 @@ class SearchPlan:
         return shown
 
     def _remember(self, event: Event) -> None:
-        """What the next round has to know of this one: what was said, and the thinking with its signature."""
+        """What the next round has to know of this one beside what was said: the thinking, with its signature."""
         match event:
-            case TextDelta(text=text):
-                self._said.append(text)
             case ThinkingDelta(text=text):
                 self._thought.append(text)
             case ThinkingEnd(signature=signature):

@@ -93,6 +93,7 @@ class Item(msgspec.Struct, gc=False):
     error: msgspec.Raw = NOTHING
     code: msgspec.Raw = NOTHING
     queries: msgspec.Raw = NOTHING
+    results: msgspec.Raw = NOTHING
     approve: msgspec.Raw = NOTHING
     reason: msgspec.Raw = NOTHING
 

@@ -194,7 +194,7 @@ class ItemReader:
 
     def _told(self, kind: str, item: wire.Item) -> Message:
         """An item of OpenAI's own servers, or of a kind nobody knows, as a line of text."""
-        raws = (item.action, item.queries, item.code, item.arguments, item.input, item.output)
+        raws = (item.action, item.queries, item.code, item.arguments, item.input, item.output, item.results)
         labelled = (("approve", _json(item.approve)), ("reason", _json(item.reason)))
         said = [*map(_json, raws), *(f"{label}: {text}" for label, text in labelled if text)]
         name = item.name or item.server_label or item.id or ""

@@ -4,6 +4,7 @@ An item of a call has the kind that its tool was declared as. Kinds other than f
 whole arguments only: half a patch, or half a program, must never look like one that may run.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -144,6 +145,11 @@ def web_search(item_id: str, call: SearchCall, result: SearchResult | None, *, w
         action["sources"] = [{"type": "url", "url": hit.url} for hit in result.hits]
     status = "in_progress" if result is None else "completed" if result.error is None else "failed"
     return {"id": item_id, "type": "web_search_call", "status": status, "action": action}
+
+
+def with_results(search: Item, hits: Sequence[SearchHit]) -> Item:
+    """A search as the store keeps it: OpenAI's item has no place for what was found, but the model has to remember it."""
+    return {**search, "results": [{"title": hit.title, "url": hit.url, "snippet": hit.snippet} for hit in hits]}
 
 
 def citations(text: str, hits: list[SearchHit]) -> list[dict[str, Any]]:
