@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from support.asked import joined, lines
 from support.proxy import running_proxy
 
 GOOGLE = {"x-goog-api-client": "google-genai-sdk/3.4.0"}
@@ -174,6 +175,22 @@ class TestNames:
         async with proxy_post(asked, path, {"model": "claude-sonet-4.5", **document}) as response:
             assert response.status == 404
             assert "Did you mean claude-sonnet-4.5" in json.dumps(await response.json())
+
+    @pytest.mark.parametrize("name", ["claude-opus-5-thinking", "claude-sonnet-4.5-thinking"], ids=["fields", "tags"])
+    async def test_thinking_that_the_name_asks_for_is_shown(self, asked, name):
+        prompt = lines("thinking=pondering", "text=PONG")
+        for path, document in (
+            ("/v1/messages", {"max_tokens": 9000, "messages": [{"role": "user", "content": prompt}]}),
+            (CHAT, {"messages": [{"role": "user", "content": prompt}]}),
+            ("/v1/responses", {"input": prompt}),
+            (f"/v1beta/models/{name}:generateContent", {"contents": [{"parts": [{"text": prompt}]}]}),
+        ):
+            for stream in (False, True):
+                where = path.replace(":generate", ":streamGenerate") if stream else path
+                async with proxy_post(asked, where, {"model": name, "stream": stream, **document}) as response:
+                    said = joined(await response.text())
+                assert "PONG" in said
+                assert "pondering" in said
 
     async def test_stand_ins_can_be_switched_off(self, tmp_path, kiro):
         async with running_proxy(tmp_path, kiro, flags={"models.compat": False}) as proxy:

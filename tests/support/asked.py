@@ -1,5 +1,7 @@
 """What the tests of the official libraries ask for, and what came of it at Kiro's side."""
 
+import json
+from collections.abc import Iterator
 from typing import Any, Final
 
 from kiro.emulator.answers import RawEvent
@@ -39,3 +41,37 @@ def results_sent(kiro: Emulator) -> list[tuple[str, str]]:
         (result["toolUseId"], "".join(part["text"] for part in result["content"]))
         for result in current(kiro)["userInputMessageContext"]["toolResults"]
     ]
+
+
+_STRUCTURE: Final = {
+    "thoughtSignature",
+    "signature",
+    "type",
+    "id",
+    "object",
+    "model",
+    "role",
+    "item_id",
+    "modelVersion",
+    "responseId",
+    "finishReason",
+}
+
+
+def joined(data: str) -> str:
+    """The answer with the pieces of its texts side by side."""
+    documents = [json.loads(line[6:]) for line in data.split("\n") if line.startswith("data: {")] or [json.loads(data)]
+    return "".join(texts_in(documents))
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """The strings of a document, but for those that only give it its structure."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for inner in value:
+            yield from texts_in(inner)
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            if name not in _STRUCTURE:
+                yield from texts_in(inner)

@@ -47,6 +47,12 @@ class GeminiAsk(Ask, frozen=True):
     sse: bool = True
     thoughts: bool = False
 
+    @property
+    def shows_thoughts(self) -> bool:
+        """`thoughts`, or thinking that was asked for in some other way, such as the model's name."""
+        wish = self.conversation.thinking
+        return self.thoughts or (wish.show and wish.mode in ("on", "adaptive"))
+
 
 def parse(body: bytes, headers: Mapping[str, str], path: Mapping[str, str] | None = None) -> GeminiAsk:
     """The request as a conversation. `headers` are looked up in lower case. Raises InvalidRequest, UnknownRoute."""
