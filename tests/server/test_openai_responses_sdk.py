@@ -1,6 +1,8 @@
 """OpenAI's own library speaking Responses against the whole proxy: streams, tools, and what is stored."""
 
+import asyncio
 import json
+import sqlite3
 
 import openai
 import pytest
@@ -266,6 +268,16 @@ class TestStored:
         with pytest.raises(openai.BadRequestError):
             await whole(stranger, **asked("text=x"), previous_response_id=made.id)
         assert (await client.responses.retrieve(made.id)).id == made.id
+
+    async def test_who_goes_on_at_once_need_not_fear_for_what_is_still_being_stored(self, client, proxy):
+        busy = sqlite3.connect(proxy.home.paths.database_file)
+        busy.execute("BEGIN IMMEDIATE")
+        first = await whole(client, **asked("text=PONG"))
+        second = asyncio.create_task(whole(client, **asked("text=AGAIN"), previous_response_id=first.id))
+        await asyncio.wait({second}, timeout=0.2)
+        busy.rollback()
+        busy.close()
+        assert (await second).output_text == "AGAIN"
 
     async def test_an_item_can_be_referred_to(self, client, kiro):
         """Also one of a response that was not to be stored: some clients do so a moment later."""
