@@ -20,7 +20,6 @@ WEATHER = types.Tool(
 )
 BY_HAND = types.AutomaticFunctionCallingConfig(disable=True)
 LIMA = {"city": "Lima — “x” \\ \n é😀"}
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the library's own making
 
 
 def library(proxy, key, version):

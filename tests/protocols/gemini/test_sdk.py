@@ -12,8 +12,6 @@ from kiro.protocols.gemini.request import GeminiAsk
 from support.answers import WHOLE
 from support.canned import canned
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the library's own making
-
 ASK = GeminiAsk(Conversation("claude-test", ()), stream=True, sse=True, thoughts=True)
 SAID = {"model": "claude-test", "contents": "Hi"}
 
