@@ -38,7 +38,8 @@
         ├── UpstreamTimeout     408, 504, edge time-outs, silence
         ├── NetworkFailed       DNS, TLS, reset: never the account's fault
         ├── StreamCut           the answer ended in its middle
-        └── EmptyAnswer         the answer ended without content
+        ├── EmptyAnswer         the answer ended without content
+        └── AnswerUnfit         the answer is not of the form the client insists on, twice
 
 A class exists because somebody branches on it: `relay.retry` (what to try next), `accounts.pool`
 (what it costs the account) and each protocol's table of error shapes.
@@ -275,4 +276,10 @@ class StreamCut(UpstreamError):
 
 
 class EmptyAnswer(UpstreamError):
+    status = 502
+
+
+class AnswerUnfit(UpstreamError):
+    """Asking again costs what it cost, and will hardly help."""
+
     status = 502

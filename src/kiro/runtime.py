@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _WATCH_S: Final = 1.0
 _LOG_BYTES: Final = 5 * 1024 * 1024
 _USAGE_FRESH_S: Final = 600.0
-_DAY_S: Final = 86400.0
+_HOUR_S: Final = 3600.0
 
 log: Final = logging.getLogger("kiro")
 
@@ -429,15 +429,19 @@ class Runtime:
         await asyncio.gather(*self._background, return_exceptions=True)
 
     async def _prune(self) -> None:
-        from kiro.storage import request_log
+        """Deletes what is old, at the start and every hour: that long are responses kept that were not to be stored."""
+        from kiro.storage import request_log, responses_store
 
         while True:
-            days = self.settings.log.retention_days
+            settings, database = self.settings, self.home.database
             try:
-                await asyncio.to_thread(request_log.prune, self.home.database, days, now=time.time())
+                await asyncio.to_thread(request_log.prune, database, settings.log.retention_days, now=time.time())
+                await asyncio.to_thread(
+                    responses_store.prune, database, settings.responses.retention_days, now=time.time()
+                )
             except KiroError as error:
-                log.warning("old log rows were not deleted: %s", error)
-            await asyncio.sleep(_DAY_S)
+                log.warning("old log rows and responses were not deleted: %s", error)
+            await asyncio.sleep(_HOUR_S)
 
 
 @asynccontextmanager

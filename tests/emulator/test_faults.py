@@ -25,6 +25,7 @@ from kiro.emulator.faults import (
     Reset,
     Shred,
     Slow,
+    Stepwise,
     plan,
 )
 from kiro.emulator.server import Emulator
@@ -171,6 +172,19 @@ async def test_slow_pauses_before_every_event(asker: Asker) -> None:
     began = time.perf_counter()
     found, _ = await received(asker)
     assert time.perf_counter() - began >= 0.01 * len(found)
+
+
+async def test_stepwise_waits_with_every_event_until_it_is_let_out(asker: Asker) -> None:
+    asker.emulator.faults.add(Stepwise())
+    asker.emulator.let_out(2)
+    async with asker.post(TEXT) as response:
+        decoder, frames = Decoder(), []
+        while len(frames) < 2:
+            frames += decoder.feed(await response.content.readany())
+        assert (len(frames), asker.emulator.streaming) == (2, 1)
+        asker.emulator.let_out(100)
+        frames += decoder.feed(await response.content.read())
+    assert len(frames) > 2
 
 
 async def test_an_empty_stream(asker: Asker) -> None:

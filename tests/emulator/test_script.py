@@ -168,6 +168,16 @@ def test_a_schema_is_answered_with_json_that_fits() -> None:
     }
 
 
+@pytest.mark.parametrize(("text", "said"), [("PONG", {"a": "emulated"}), ('{"a": "b"}', {"a": "b"})])
+def test_a_schema_comes_before_a_text_that_is_no_json(text: str, said: Any) -> None:
+    """Agents that sort a prompt before they answer it repeat its script, and read nothing but JSON."""
+    schema = json.dumps({"type": "object", "properties": {"a": {"type": "string"}}})
+    script = f"EMULATE: text={text}\nEMULATE: end\n\n"
+    decision = decided(body(f"{script}Answer with JSON that fits this schema:\n{schema}"))
+    assert isinstance(decision, Say)
+    assert msgspec.json.decode(decision.text) == said
+
+
 @pytest.mark.parametrize(
     ("schema", "value"),
     [

@@ -111,6 +111,36 @@ async def test_a_picture(client, kiro):
     assert sent["images"] == [{"format": "png", "source": {"bytes": PIXEL}}]
 
 
+SEARCH = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}
+
+
+@pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "whole"])
+async def test_a_search_with_citations(client, streamed):
+    asked = {"model": MODEL, "max_tokens": 1000, "tools": [WEATHER, SEARCH]}
+    asked["messages"] = prompt('tool=web_search input={"query": "kiro"}', "text=Found it.")
+    if streamed:
+        async with client.messages.stream(**asked) as stream:
+            message = await stream.get_final_message()
+    else:
+        message = await client.messages.create(**asked)
+    call, result, text = message.content
+    assert (call.type, call.input, result.tool_use_id) == ("server_tool_use", {"query": "kiro"}, call.id)
+    assert text.text == "Found it."
+    assert {citation.url for citation in text.citations} == {hit.url for hit in result.content}
+    assert message.usage.server_tool_use.web_search_requests == 1
+    asked["messages"] += [{"role": "assistant", "content": message.content}, *prompt("text=AGAIN")]
+    assert (await client.messages.create(**asked)).content[0].text == "AGAIN"
+
+
+async def test_an_answer_of_a_given_form(client):
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    wish = {"format": {"type": "json_schema", "schema": schema}}
+    message = await client.messages.create(
+        model=MODEL, max_tokens=100, messages=prompt('text={"city": "Paris"}'), output_config=wish
+    )
+    assert json.loads(message.content[0].text) == {"city": "Paris"}
+
+
 async def test_counting(client):
     counted = await client.messages.count_tokens(
         model=MODEL, messages=prompt("text=x"), tools=[WEATHER], system="Be brief."

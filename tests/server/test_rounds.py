@@ -169,6 +169,56 @@ class TestSearch:
         assert status == 200
         assert "https://" in json.dumps(kiro.seen("generate")[0].document()["conversationState"]["history"])
 
+    async def test_thinking_before_a_search_goes_on_with_it(self, proxy, kiro):
+        document = ask(
+            "thinking=pondering", 'tool=web_search input={"query": "kiro"}', "text=Found it.", tools=[SEARCH]
+        )
+        await stream(proxy, document | {"model": "claude-opus-5", "thinking": {"type": "adaptive"}})
+        history = kiro.seen("generate")[0].document()["conversationState"]["history"]
+        assert history[-1]["assistantResponseMessage"]["reasoningContent"]["reasoningText"]["text"] == "pondering"
+
+    async def test_a_search_that_was_forced_leaves_the_model_free(self, proxy, kiro):
+        document = ask(
+            'tool=web_search input={"query": "kiro"}',
+            'tool=run input={"cmd": "ls"}',
+            tools=[RUN, SEARCH],
+            tool_choice={"type": "any"},
+        )
+        _, whole = await message(proxy, document)
+        assert [block["type"] for block in whole["content"]] == [
+            "server_tool_use",
+            "web_search_tool_result",
+            "tool_use",
+        ]
+
+
+FORMAT = {"format": {"type": "json_schema", "schema": PERSON}}
+
+
+class TestSearchesBeforeAnAnswerThatHasToBeSo:
+    async def test_json(self, proxy, kiro):
+        script = ('tool=web_search input={"query": "Ann"}', 'text={"name": "Ann"}')
+        _, whole = await message(proxy, ask(*script, tools=[RUN, SEARCH], output_config=FORMAT))
+        kinds = [block["type"] for block in whole["content"]]
+        assert kinds == ["server_tool_use", "web_search_tool_result", "text"]
+        assert json.loads(whole["content"][-1]["text"]) == {"name": "Ann"}
+
+    async def test_json_that_does_not_match_is_asked_for_once_more_with_the_hits(self, proxy, kiro):
+        script = ('tool=web_search input={"query": "Ann"}', "text=Ann, I think.")
+        status, document = await message(proxy, ask(*script, tools=[RUN, SEARCH], output_config=FORMAT))
+        assert (status, document["error"]["type"]) == (502, "api_error")
+        assert len(kiro.seen("mcp")) == 1
+        assert len(kiro.seen("generate")) == 3
+        last = kiro.seen("generate")[0].document()["conversationState"]
+        assert "cannot be used" in last["currentMessage"]["userInputMessage"]["content"]
+        assert "https://" in json.dumps(last["history"])
+
+    async def test_a_tool_by_name(self, proxy, kiro):
+        kiro.faults.add(saying("I would rather talk."), times=1)
+        choice = {"type": "tool", "name": "run"}
+        _, whole = await message(proxy, ask('tool=run input={"cmd": "ls"}', tools=[RUN, SEARCH], tool_choice=choice))
+        assert [block["type"] for block in whole["content"]] == ["tool_use"]
+
 
 class TestJson:
     @pytest.mark.parametrize(

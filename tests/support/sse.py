@@ -34,6 +34,8 @@ def blocks_of(found: list[Record]) -> list[dict[str, Any]]:
             delta = document["delta"]
             if delta["type"] == "input_json_delta":
                 blocks[-1]["json"] += delta["partial_json"]
+            elif delta["type"] == "citations_delta":
+                blocks[-1].setdefault("citations", []).append(delta["citation"])
             else:
                 member = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "signature"}[
                     delta["type"]

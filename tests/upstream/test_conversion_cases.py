@@ -1,6 +1,7 @@
 """Requests of real shape, from a client's JSON to Kiro's bytes: what has to be in them."""
 
 import json
+from collections import Counter
 
 import pytest
 
@@ -21,6 +22,16 @@ RUNS = [
     if case["protocol"] in PROTOCOLS and case["id"] not in SERVED_ELSEWHERE
     for at, (request, expect) in enumerate(runs(case))
 ]
+
+
+def test_no_case_is_left_out():
+    """Nor any variant of one. What the server does about a forced search is tested with the server."""
+    counted = Counter(case["protocol"] for case in CASES)
+    assert counted == {"anthropic": 36, "openai_chat": 12, "openai_responses": 13, "gemini": 9}
+    run = Counter(values[0]["id"] for values in (one.values for one in RUNS))
+    for case in CASES:
+        variants = 1 + ("also_with" in case) + len(case.get("variants", ()))
+        assert run[case["id"]] == (0 if case["id"] in SERVED_ELSEWHERE else variants)
 
 
 @pytest.mark.parametrize(("case", "request_", "expect"), RUNS)

@@ -155,9 +155,13 @@ class ThinkingWish(msgspec.Struct, frozen=True):
 
 
 class OutputFormat(msgspec.Struct, frozen=True):
-    """The answer has to be JSON; `schema` is a raw JSON Schema, `None` for any JSON object."""
+    """The answer has to be JSON; `schema` is a raw JSON Schema, `None` for any JSON object.
+
+    `unquoted`: it is one string, and is given without its quotes.
+    """
 
     schema: msgspec.Raw | None
+    unquoted: bool = False
 
 
 class Conversation(msgspec.Struct, frozen=True):

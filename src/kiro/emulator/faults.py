@@ -101,6 +101,10 @@ class Slow(_Fault, frozen=True, tag="slow"):
     ms: int
 
 
+class Stepwise(_Fault, frozen=True, tag="stepwise"):
+    """Every event waits until `Emulator.let_out` lets it out: for tests of what comes before what."""
+
+
 class Empty(_Fault, frozen=True, tag="empty"):
     """HTTP 200 and no event at all. `tail` keeps the closing events."""
 
@@ -131,6 +135,7 @@ Fault: TypeAlias = (
     | BadChecksum
     | Hang
     | Slow
+    | Stepwise
     | Empty
     | Replay
     | Shred
@@ -149,7 +154,11 @@ class Cut(msgspec.Struct, frozen=True):
     """Reset the connection."""
 
 
-Step: TypeAlias = Send | Pause | Cut
+class Held(msgspec.Struct, frozen=True):
+    """Wait to be let out."""
+
+
+Step: TypeAlias = Send | Pause | Cut | Held
 
 _TAIL: Final = frozenset({"metadataEvent", "contextUsageEvent", "meteringEvent"})
 _LINE: Final = re.compile(r"^EMULATE-FAULT: (\{.*\})\r?$", re.MULTILINE)
@@ -262,6 +271,8 @@ def _suffer(steps: list[Step], events: tuple[RawEvent, ...], fault: Fault) -> li
             return steps if fault.before_head else [*before, Pause(fault.ms), *steps[len(before) :]]
         case Slow():
             return [step for one in steps for step in (Pause(fault.ms), one)]
+        case Stepwise():
+            return [step for one in steps for step in (Held(), one)]
         case Shred():
             return _shredded(steps, fault)
         case _:

@@ -12,7 +12,7 @@ from aiohttp import web
 from kiro.emulator import pages, questions, replies
 from kiro.emulator.accounts import Person
 from kiro.emulator.answers import answer
-from kiro.emulator.faults import Cut, ExpireToken, Fault, Hang, HttpError, Pause, Send, Step, plan
+from kiro.emulator.faults import Cut, ExpireToken, Fault, Hang, Held, HttpError, Pause, Send, Step, plan
 from kiro.emulator.models import answering_model, find_model
 from kiro.emulator.refusal import BAD_TOKEN, Refusal, deny, refuse
 from kiro.emulator.script import decide
@@ -213,6 +213,8 @@ class Handler:
                         await response.write(step.data)
                     case Pause():
                         await asyncio.sleep(step.ms / 1000)
+                    case Held():
+                        await self._emulator.gate.acquire()
                     case Cut():
                         await replies.reset(request)
                         return response

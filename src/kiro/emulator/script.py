@@ -10,8 +10,10 @@ A user message may carry, each at the start of a line:
     EMULATE: end                           nothing; the script ends here
 
 The last user text that has such lines counts. Tool results after it tell which steps are done. A
-step whose tool is not declared is answered with text. An answer that was cut (it stands in the
-history as the beginning of the script's text, and the user asked to go on) is continued where it stopped.
+step whose tool is not declared is answered with text. A request without tools that brings a JSON
+Schema gets JSON that fits, unless the script's text is JSON itself: agents that sort a prompt before
+they answer it repeat its script. An answer that was cut (it stands in the history as the beginning of
+the script's text, and the user asked to go on) is continued where it stopped.
 """
 
 import json
@@ -138,7 +140,17 @@ def _obey(script: Script, after: tuple[UserMessage | AssistantMessage, ...], cur
             return _call_tools(step, current, script.thinking)
         results -= len(step)
     answer = "Done." if script.text is None else script.text
+    if not current.tools and not _is_json(answer) and (fitting := json_answer(current.content, only_schema=True)):
+        return Say(fitting)
     return Say(_rest_of(answer, after, current), script.thinking)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _call_tools(step: tuple[Call, ...], current: UserMessage, thinking: str | None) -> Decision:

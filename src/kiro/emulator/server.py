@@ -65,6 +65,12 @@ class Emulator:
         """Answers being sent right now."""
         self.aborted = 0
         """Answers whose client left before their end."""
+        self.gate = asyncio.Semaphore(0)
+
+    def let_out(self, events: int = 1) -> None:
+        """That many more events of answers that go `Stepwise`."""
+        for _ in range(events):
+            self.gate.release()
 
     @property
     def tokens(self) -> Tokens:

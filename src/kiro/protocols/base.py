@@ -13,7 +13,7 @@ import msgspec
 from kiro.conversation.collect import Answer
 from kiro.conversation.events import Event
 from kiro.conversation.messages import Conversation
-from kiro.errors import KiroError
+from kiro.errors import AnswerUnfit, KiroError
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -102,6 +102,7 @@ def retry_headers(error: KiroError, status: int) -> dict[str, str]:
     headers: dict[str, str] = {}
     if delay is not None or status == 429:
         headers["retry-after"] = str(max(1, math.ceil(delay if delay is not None else 10)))
-    if getattr(error, "suspicious", False) or getattr(error, "period", None):
+    futile = isinstance(error, AnswerUnfit) or getattr(error, "suspicious", False) or getattr(error, "period", None)
+    if futile:
         headers["x-should-retry"] = "false"
     return headers

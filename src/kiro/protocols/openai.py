@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from kiro import errors
+from kiro.conversation.events import Usage
 from kiro.errors import KiroError
 from kiro.protocols.base import ErrorReply, ModelCard, retry_headers
 
@@ -89,6 +90,11 @@ def error_reply(error: KiroError, *, prompt_param: str) -> ErrorReply:
     status = shape_of(error).status
     body = _encode({"error": error_detail(error, prompt_param=prompt_param)})
     return ErrorReply(status, body, retry_headers(error, status))
+
+
+def searches_of(usage: Usage) -> dict[str, Any]:
+    """The searches made on the client's behalf, under Anthropic's name: OpenAI bills them apart and has none."""
+    return {"server_tool_use": {"web_search_requests": usage.searches}} if usage.searches else {}
 
 
 def session_of(headers: Mapping[str, str], cache_key: str | None) -> str | None:

@@ -10,7 +10,7 @@ from kiro.conversation.messages import AnyTool, Conversation
 from kiro.relay.fitting import OnOverflow
 from kiro.relay.relay import Answering, Attempt, Relay, Sink
 from kiro.relay.rounds import RoundsAnswer
-from kiro.relay.search import SearchPlan, searched, side_query, with_function
+from kiro.relay.search import SearchPlan, VerifiedSearchPlan, Verifying, searched, side_query, with_function
 from kiro.relay.verify import ForcedToolPlan, JsonPlan
 
 
@@ -62,18 +62,30 @@ def answer(
     async def search(query: str) -> tuple[SearchHit, ...]:
         return await relay.search(query, only=only)
 
-    wish, choice = conversation.web_search, conversation.tool_choice
-    if wish is not None:
-        query = side_query(conversation)
-        if query is not None:
-            return SearchedAnswer(relay, conversation, query, only)
-        asked = with_function(conversation)
-        return RoundsAnswer(open_round, asked, SearchPlan(asked, wish, search))
-    if conversation.output_format is not None:
-        return RoundsAnswer(open_round, conversation, JsonPlan(conversation, conversation.output_format))
+    wish, wanted = conversation.web_search, _wanted(conversation)
+    if wish is None:
+        return open_round(conversation) if wanted is None else RoundsAnswer(open_round, conversation, wanted)
+    query = side_query(conversation)
+    if query is not None:
+        return SearchedAnswer(relay, conversation, query, only)
+    asked = with_function(conversation)
+    searching = SearchPlan(asked, wish, search)
+    if wanted is None:
+        return RoundsAnswer(open_round, asked, searching)
+    wanted.go_on_with(asked)
+    return RoundsAnswer(open_round, asked, VerifiedSearchPlan(searching, wanted))
+
+
+def _wanted(conversation: Conversation) -> Verifying | None:
+    """What the answer has to be: a call of a tool that was named, or JSON. A search counts as some tool."""
+    choice, search = conversation.tool_choice, conversation.web_search
     if isinstance(choice, AnyTool) and conversation.tools:
-        return RoundsAnswer(open_round, conversation, ForcedToolPlan(conversation, choice))
-    return open_round(conversation)
+        searches = search is not None and (not choice.names or search.name in choice.names)
+        if not searches:
+            return ForcedToolPlan(conversation, choice)
+    if conversation.output_format is not None:
+        return JsonPlan(conversation, conversation.output_format)
+    return None
 
 
 class SearchedAnswer:

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from kiro.conversation.messages import Conversation
 from kiro.errors import KiroError, StorageError, UnknownModel
 from kiro.storage.files import write_private
 from kiro.upstream.catalogue import KNOWN_MODELS, Model, Resolved, normalise, stand_in
@@ -128,6 +129,16 @@ class ModelShelf:
             write_private(self._file, msgspec.json.encode(self._lists))
         except OSError as error:
             raise StorageError(f"The model list cannot be kept: {error}.") from error
+
+
+def with_model_tags(conversation: Conversation, resolved: Resolved) -> Conversation:
+    """What the model's name asked for (`-thinking`, an effort) where the request itself is silent."""
+    wish = conversation.thinking
+    if resolved.thinking and wish.mode is None:
+        wish = msgspec.structs.replace(wish, mode="on")
+    if resolved.effort is not None and wish.effort is None:
+        wish = msgspec.structs.replace(wish, effort=resolved.effort)
+    return conversation if wish is conversation.thinking else msgspec.structs.replace(conversation, thinking=wish)
 
 
 def _load(file: Path) -> dict[str, _Copy]:

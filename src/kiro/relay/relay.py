@@ -52,7 +52,7 @@ from kiro.errors import (
 )
 from kiro.relay.fitting import Fitting, OnOverflow, Summaries
 from kiro.relay.limits import Limits
-from kiro.relay.models import ModelShelf
+from kiro.relay.models import ModelShelf, with_model_tags
 from kiro.relay.retry import (
     FindProfile,
     GiveUp,
@@ -69,7 +69,7 @@ from kiro.relay.retry import (
 )
 from kiro.storage.settings import Settings
 from kiro.upstream import media, queries
-from kiro.upstream.catalogue import Model, Resolved
+from kiro.upstream.catalogue import Model
 from kiro.upstream.client import KiroClient
 from kiro.upstream.endpoints import ENDPOINTS, Access, Address, inference_address, new_call
 from kiro.upstream.exchange import Exchange
@@ -288,7 +288,7 @@ class Answering:
         """The first events, one of which a client can see. Raises when no try got that far."""
         self.model, resolved = self._relay.models.resolve(self._asked.model)
         self._agentic = resolved.agentic
-        self._conversation = _with_model_tags(await self._relay.prepare(self._asked, self.model), resolved)
+        self._conversation = with_model_tags(await self._relay.prepare(self._asked, self.model), resolved)
         limit = self._asked.max_tokens
         enforced = (
             limit if limit is not None and limit < self._relay.settings().relay.enforce_max_tokens_below else None
@@ -711,16 +711,6 @@ class Answering:
             self._first.set_result(None)
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
-
-
-def _with_model_tags(conversation: Conversation, resolved: Resolved) -> Conversation:
-    """What the model's name asked for (`-thinking`, an effort) where the request itself is silent."""
-    wish = conversation.thinking
-    if resolved.thinking and wish.mode is None:
-        wish = msgspec.structs.replace(wish, mode="on")
-    if resolved.effort is not None and wish.effort is None:
-        wish = msgspec.structs.replace(wish, effort=resolved.effort)
-    return conversation if wish == conversation.thinking else msgspec.structs.replace(conversation, thinking=wish)
 
 
 def _says_nothing(events: Sequence[Event]) -> bool:

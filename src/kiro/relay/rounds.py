@@ -19,7 +19,7 @@ from kiro.conversation.events import Event, Finish, Start, Usage
 from kiro.conversation.messages import Conversation
 from kiro.relay.relay import Answering, Attempt, Sink
 
-MAX_ROUNDS: Final = 6
+MAX_ROUNDS: Final = 7
 
 
 class Plan(Protocol):
@@ -74,7 +74,9 @@ class RoundsAnswer:
 
     @property
     def notes(self) -> list[str]:
-        return [note for one in self._rounds for note in one.notes]
+        notes = [note for one in self._rounds for note in one.notes]
+        made = self.usage().searches
+        return [*notes, f"searched the web {made} time{'s' if made > 1 else ''}"] if made else notes
 
     @property
     def account(self) -> Account | None:
@@ -144,11 +146,15 @@ class RoundsAnswer:
         self._give([self.finish])
 
     def _take(self, events: Sequence[Event]) -> None:
-        shown = self._plan.see([event for event in events if not isinstance(event, Start | Finish)])
-        if not self._started and events and isinstance(events[0], Start):
-            self._started = True
-            self._waiting.append(events[0])
-        self._give(shown)
+        if events and type(events[0]) is Start:
+            if not self._started:
+                self._started = True
+                self._waiting.append(events[0])
+            events = events[1:]
+        if events and type(events[-1]) is Finish:
+            events = events[:-1]
+        if events:
+            self._give(self._plan.see(events))
 
     def _give(self, events: Sequence[Event]) -> None:
         if not events:

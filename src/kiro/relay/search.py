@@ -8,7 +8,7 @@ model at all: the query stands in the prompt.
 
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,11 +17,14 @@ from kiro.conversation.counting import estimate_text
 from kiro.conversation.events import (
     Event,
     Finish,
+    RedactedThinkingBlock,
     SearchCall,
     SearchHit,
     SearchResult,
     Start,
     TextDelta,
+    ThinkingDelta,
+    ThinkingEnd,
     ToolCallDelta,
     ToolCallEnd,
     ToolCallStart,
@@ -29,25 +32,29 @@ from kiro.conversation.events import (
 )
 from kiro.conversation.messages import (
     AnyTool,
+    AutoChoice,
     Conversation,
     Message,
     NoTools,
     Part,
+    RedactedThinking,
     Text,
+    Thinking,
     Tool,
     ToolCall,
     ToolResult,
     WebSearch,
 )
 from kiro.errors import KiroError
-from kiro.relay.rounds import MAX_ROUNDS, Next
+from kiro.relay.rounds import MAX_ROUNDS, Next, Plan
 
 _SIDE_QUERY: Final = "Perform a web search for the query:"
 _SCHEMA: Final = msgspec.Raw(
     b'{"type":"object","properties":{"query":{"type":"string","description":"What to search for"}},"required":["query"]}'
 )
 _DESCRIPTION: Final = "Search the web. Returns titles, addresses and excerpts of the pages found."
-_MOST_SEARCHES: Final = MAX_ROUNDS - 1
+_MOST_SEARCHES: Final = MAX_ROUNDS - 2
+"""One round is for the answer, one for a second try at it."""
 
 Search = Callable[[str], Awaitable[tuple[SearchHit, ...]]]
 
@@ -85,6 +92,8 @@ class SearchPlan:
         self._search = search
         self._made = 0
         self._said: list[str] = []
+        self._thought: list[str] = []
+        self._thinking: list[Part] = []
         self._calls: list[tuple[ToolCallStart, list[str]]] = []
         self._inside = False
         self._others_called = False
@@ -92,7 +101,10 @@ class SearchPlan:
     def see(self, events: Sequence[Event]) -> list[Event]:
         shown: list[Event] = []
         for event in events:
-            if isinstance(event, ToolCallStart) and event.name == self._wish.name:
+            if type(event) is TextDelta:
+                self._said.append(event.text)
+                shown.append(event)
+            elif isinstance(event, ToolCallStart) and event.name == self._wish.name:
                 self._inside = True
                 self._calls.append((event, []))
             elif self._inside and isinstance(event, ToolCallDelta):
@@ -100,17 +112,29 @@ class SearchPlan:
             elif self._inside and isinstance(event, ToolCallEnd):
                 self._inside = False
             else:
-                if isinstance(event, TextDelta):
-                    self._said.append(event.text)
+                self._remember(event)
                 self._others_called = self._others_called or isinstance(event, ToolCallStart)
                 shown.append(event)
         return shown
+
+    def _remember(self, event: Event) -> None:
+        """What the next round has to know of this one beside what was said: the thinking, with its signature."""
+        match event:
+            case ThinkingDelta(text=text):
+                self._thought.append(text)
+            case ThinkingEnd(signature=signature):
+                self._thinking.append(Thinking("".join(self._thought), signature))
+                self._thought = []
+            case RedactedThinkingBlock(data=data):
+                self._thinking.append(RedactedThinking(data))
+            case _:
+                pass
 
     async def after(self, finish: Finish) -> Next:
         if not self._calls:
             return Next((), finish)
         events: list[Event] = []
-        parts: list[Part] = [Text("".join(self._said))] if self._said else []
+        parts = [*self._thinking, *([Text("".join(self._said))] if self._said else [])]
         results: list[Part] = []
         searches = 0
         for call, fragments in self._calls:
@@ -121,7 +145,7 @@ class SearchPlan:
             parts.append(ToolCall(call.id, call.name, msgspec.Raw(text.encode())))
             results.append(ToolResult(call.id, (Text(answer),), is_error=shown[1].error is not None))
         usage = msgspec.structs.replace(finish.usage, searches=searches)
-        self._calls, self._said = [], []
+        self._calls, self._said, self._thinking = [], [], []
         if self._others_called:
             # The client has calls of its own to answer; the hits come back to us in its history.
             return Next(tuple(events), msgspec.structs.replace(finish, usage=usage))
@@ -144,10 +168,18 @@ class SearchPlan:
             return (call, SearchResult(call.id, error="unavailable")), f"The search failed: {error.message}"
         return (call, SearchResult(call.id, hits)), described(hits)
 
+    def go_on_with(self, conversation: Conversation) -> None:
+        """The answer was not as it has to be; the next round asks for it again."""
+        self._conversation = conversation
+
     def _continued(self, parts: list[Part], results: list[Part]) -> Conversation:
-        """The next round; when searches are used up, or were forced once, the model has to answer."""
+        """The next round. A search that was forced was made: from then on the model is free.
+
+        With no other tool, and when searches are used up, it has to answer.
+        """
+        choice = self._conversation.tool_choice
+        forced = isinstance(choice, AnyTool) and (not choice.names or self._wish.name in choice.names)
         used_up = self._made >= (self._wish.max_uses or _MOST_SEARCHES)
-        forced = isinstance(self._conversation.tool_choice, AnyTool)
         conversation = msgspec.structs.replace(
             self._conversation,
             messages=(
@@ -156,9 +188,36 @@ class SearchPlan:
                 Message("user", tuple(results)),
             ),
         )
-        if forced or (used_up and len(self._conversation.tools) == 1):
+        if (forced or used_up) and len(self._conversation.tools) == 1:
             return msgspec.structs.replace(conversation, tool_choice=NoTools())
-        return conversation
+        return msgspec.structs.replace(conversation, tool_choice=AutoChoice()) if forced else conversation
+
+
+class Verifying(Plan, Protocol):
+    """A plan for what the answer has to be, which another plan may keep waiting."""
+
+    def go_on_with(self, conversation: Conversation) -> None: ...
+
+
+class VerifiedSearchPlan:
+    """Searches first, and then an answer that has to be so."""
+
+    def __init__(self, search: SearchPlan, wanted: Verifying) -> None:
+        self._search = search
+        self._wanted = wanted
+
+    def see(self, events: Sequence[Event]) -> list[Event]:
+        return self._wanted.see(self._search.see(events))
+
+    async def after(self, finish: Finish) -> Next:
+        searched = await self._search.after(finish)
+        if searched.ask is not None:
+            self._wanted.go_on_with(searched.ask)
+            return searched
+        answered = await self._wanted.after(searched.finish)
+        if answered.ask is not None:
+            self._search.go_on_with(answered.ask)
+        return Next((*searched.events, *answered.events), answered.finish, answered.ask)
 
 
 async def searched(query: str, wish: WebSearch, search: Search, *, input_tokens: int) -> list[Event]:

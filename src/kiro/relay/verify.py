@@ -23,7 +23,7 @@ from kiro.conversation.events import (
     ToolCallStart,
 )
 from kiro.conversation.messages import AnyTool, Conversation, Message, OutputFormat, Part, Text
-from kiro.errors import UpstreamBroken
+from kiro.errors import AnswerUnfit
 from kiro.relay.rounds import Next
 
 _FENCE: Final = re.compile(r"\A\s*```[a-zA-Z]*\n(.*?)\n?```\s*\Z", re.DOTALL)
@@ -37,9 +37,15 @@ class JsonPlan:
     def __init__(self, conversation: Conversation, wanted: OutputFormat) -> None:
         self._conversation = conversation
         self._schema = json.loads(bytes(wanted.schema)) if wanted.schema is not None else None
+        self._unquoted = wanted.unquoted
         self._text: list[str] = []
         self._tools_called = False
         self._repaired = False
+
+    def go_on_with(self, conversation: Conversation) -> None:
+        """Something else had to come first; what was said on the way is not the answer."""
+        self._conversation = conversation
+        self._text = []
 
     def see(self, events: Sequence[Event]) -> list[Event]:
         shown: list[Event] = []
@@ -64,7 +70,7 @@ class JsonPlan:
             return Next((), finish, self._with_complaint(text, complaint))
         if self._schema is None:
             return Next((TextDelta(text),), finish)
-        raise UpstreamBroken(
+        raise AnswerUnfit(
             f"The model's answer does not match the JSON schema, not even after a second try: {complaint}",
             hint="A simpler schema, or another model, may help.",
         )
@@ -72,6 +78,9 @@ class JsonPlan:
     def _checked(self, text: str) -> tuple[str, str | None]:
         """The JSON text of an answer, and what is wrong with it."""
         document = bare_json(text)
+        if self._unquoted:
+            word = text.strip().strip("\"'`")
+            return word, schema_complaint(word, self._schema)
         try:
             value = json.loads(document)
         except ValueError as error:
@@ -95,6 +104,11 @@ class ForcedToolPlan:
         self._held: list[Event] = []
         self._called = False
         self._repaired = False
+
+    def go_on_with(self, conversation: Conversation) -> None:
+        """Something else had to come first; what was said on the way is not the answer."""
+        self._conversation = conversation
+        self._held = []
 
     def see(self, events: Sequence[Event]) -> list[Event]:
         if self._called:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
+import msgspec
 from aiohttp import web
 
 from kiro.conversation.collect import Answer, Collector
@@ -17,6 +18,7 @@ from kiro.errors import BadClientKey, KiroError
 from kiro.protocols import PROTOCOLS
 from kiro.protocols.base import Ask, ErrorReply, Protocol, Renderer
 from kiro.relay.answers import Underway, answer
+from kiro.relay.models import with_model_tags
 from kiro.relay.recorder import Record
 from kiro.runtime import Runtime
 from kiro.server import guards
@@ -173,8 +175,13 @@ def conversing(dialect: Dialect, *, exact_usage: bool = False, verb: str | None 
         ask = protocol.parse(body, visit.request.headers, visit.path(verb))
         visit.record.model = ask.conversation.model
         visit.record.stream = ask.stream
-        visit.model = visit.runtime.relay.models.resolve(ask.conversation.model)[0].id
+        model, resolved = visit.runtime.relay.models.resolve(ask.conversation.model)
+        visit.model = model.id
         ask = await dialect.prepare(visit, ask)
+        if resolved.thinking or resolved.effort is not None:
+            # The answer shows the thinking that the model's name asked for.
+            wished = with_model_tags(ask.conversation, resolved)
+            ask = msgspec.structs.replace(ask, conversation=wished)
         policy = on_overflow(
             visit.request.headers.get("User-Agent", ""),
             visit.runtime.settings.context.on_overflow,

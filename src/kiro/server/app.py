@@ -24,6 +24,7 @@ from kiro.upstream.catalogue import Model
 
 Route = tuple[str, str, Callable[[web.Request], Awaitable[web.StreamResponse]]]
 
+_CLAUDE_CODE: Final = ("claude-code/", "claude-cli/")
 _ENCODE: Final = msgspec.json.Encoder().encode
 _CORS_HEADERS: Final = {
     "Access-Control-Allow-Methods": "GET, POST, DELETE, OPTIONS",
@@ -196,10 +197,12 @@ async def _swallow_telemetry(visit: Visit) -> web.StreamResponse:
 
 
 async def _list_models(visit: Visit) -> web.StreamResponse:
-    """In the asker's shape; Codex asks for a manifest of its own."""
+    """In the asker's shape; Codex asks for a manifest of its own, Claude Code takes only what sounds like Anthropic."""
     listed = cards(visit.runtime)
     if "client_version" in visit.request.query:
         return visit.reply(openai_responses.codex_models(listed))
+    if visit.request.headers.get("User-Agent", "").startswith(_CLAUDE_CODE):
+        listed = [_for_claude_code(card) for card in listed]
     return visit.reply(visit.protocol.models(listed))
 
 
@@ -230,6 +233,13 @@ def cards(runtime: Runtime) -> list[ModelCard]:
     return listed
 
 
+def _for_claude_code(card: ModelCard) -> ModelCard:
+    """A model under a name that Claude Code's model picker keeps; the prefix is taken off again where names are read."""
+    if card.id.startswith(("claude", "anthropic")):
+        return card
+    return msgspec.structs.replace(card, id=f"anthropic.{card.id}")
+
+
 def _card(model: Model, shown_id: str, note: str = "") -> ModelCard:
     return ModelCard(
         id=shown_id,
@@ -237,6 +247,7 @@ def _card(model: Model, shown_id: str, note: str = "") -> ModelCard:
         window=model.window,
         max_output=model.max_output or 64_000,
         images=model.images,
+        thinking=bool(model.efforts or model.thinking_types) or model.takes_fields is False,
     )
 
 

@@ -75,7 +75,11 @@ def check_key(given: str | None, find: FindKey, settings: Settings) -> ClientKey
 
 
 async def read_body(request: web.Request, settings: Settings) -> bytes:
-    """The body, inflated. Both sizes are bound by `server.max_body_mb`."""
+    """The body, inflated. Both sizes are bound by `server.max_body_mb`.
+
+    It is read piece by piece, because a few kilobytes can inflate to gigabytes; the connection inflates
+    no more than was read.
+    """
     too_large = BodyTooLarge(
         f"The request is larger than {settings.server.max_body_mb} MB.",
         hint="`kiro config set server.max_body_mb` allows more.",
@@ -83,15 +87,15 @@ async def read_body(request: web.Request, settings: Settings) -> bytes:
     limit = settings.server.max_body_mb * 1024 * 1024
     if request.content_length is not None and request.content_length > limit:
         raise too_large
+    body = bytearray()
     try:
-        body = await request.read()
-    except web.HTTPRequestEntityTooLarge as error:
-        raise too_large from error
+        while piece := await request.content.readany():
+            body += piece
+            if len(body) > limit:
+                raise too_large
     except (web.RequestPayloadError, ValueError) as error:
         raise InvalidRequest("The body ended early or its Content-Encoding does not fit.") from error
-    if len(body) > limit:
-        raise too_large
-    return body
+    return bytes(body)
 
 
 @lru_cache(64)

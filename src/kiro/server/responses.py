@@ -33,6 +33,7 @@ class ResponsesDialect(Dialect):
         ids = dialect.needed(asked)
         if not ids:
             return ask
+        await visit.runtime.settled()
         stored = await asyncio.to_thread(
             store.find, visit.runtime.home.database, ids, client_key=_owner(visit), now=time.time()
         )

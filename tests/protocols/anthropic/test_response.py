@@ -1,7 +1,6 @@
 """Anthropic's stream and message, from every answer Kiro was seen to give."""
 
 import json
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -26,11 +25,9 @@ from kiro.conversation.events import (
 from kiro.conversation.messages import Conversation, ThinkingWish
 from kiro.protocols.anthropic import response as anthropic
 from kiro.protocols.base import Ask, ModelCard
-from kiro.upstream.eventstream import encode_frame
-from kiro.upstream.response import ResponseReader
+from support.answers import WHOLE, WHOLE_IDS
+from support.anthropic import folded, records
 
-CASES = Path(__file__).parents[2] / "cases"
-SEQUENCES = json.loads((CASES / "upstream-examples.json").read_text())["sequences"]
 ASKED = ThinkingWish(mode="on")
 
 
@@ -45,96 +42,7 @@ def rendered(events, thinking=ASKED, at_once=True):
     return b"".join(stream.feed([event]) for event in events)
 
 
-def records(data: bytes):
-    """SSE bytes → list of (event, document), strictly."""
-    assert data.endswith(b"\n\n")
-    found = []
-    for block in data.decode().split("\n\n")[:-1]:
-        name, body = block.split("\n")
-        assert name.startswith("event: ")
-        assert body.startswith("data: ")
-        document = json.loads(body[6:])
-        assert document["type"] == name[7:]
-        found.append((name[7:], document))
-    return found
-
-
-def folded(found):
-    """What a strict client makes of a stream; fails on any breach of the grammar."""
-    message, blocks, open_index = None, [], None
-    for name, document in found:
-        if name == "ping":
-            continue
-        if name == "message_start":
-            assert message is None
-            message = document["message"]
-            assert message["content"] == []
-            assert message["usage"]["input_tokens"] >= 0
-        elif name == "content_block_start":
-            assert message is not None
-            assert open_index is None
-            assert document["index"] == len(blocks)
-            open_index = document["index"]
-            block = dict(document["content_block"])
-            for member in ("text", "thinking", "signature"):
-                assert not block.get(member)
-            block["_json"] = ""
-            blocks.append(block)
-        elif name == "content_block_delta":
-            assert document["index"] == open_index
-            add(blocks[-1], document["delta"])
-        elif name == "content_block_stop":
-            assert document["index"] == open_index
-            open_index = None
-        elif name == "message_delta":
-            assert open_index is None
-            message["stop_reason"] = document["delta"]["stop_reason"]
-            message["stop_sequence"] = document["delta"]["stop_sequence"]
-            message["usage"] = document["usage"]
-        elif name == "message_stop":
-            assert message["stop_reason"] is not None
-            message["done"] = True
-    for block in blocks:
-        text = block.pop("_json")
-        if block["type"] in ("tool_use", "server_tool_use"):
-            block["_text"] = text
-    message["content"] = blocks
-    return message
-
-
-def add(block, delta):
-    match delta["type"]:
-        case "text_delta":
-            block["text"] += delta["text"]
-        case "thinking_delta":
-            assert not block["signature"]
-            block["thinking"] += delta["thinking"]
-        case "signature_delta":
-            assert not block["signature"]
-            block["signature"] = delta["signature"]
-        case "input_json_delta":
-            block["_json"] += delta["partial_json"]
-        case other:
-            raise AssertionError(other)
-
-
-def answer_events(sequence):
-    reader = ResponseReader(tags=sequence["mode"] == "thinking_tags", prompt_tokens=1200)
-    events = []
-    for event in sequence["events"]:
-        payload = json.dumps(event["payload"]).encode()
-        if "event_type" not in event:
-            return None
-        headers = {":event-type": event["event_type"], ":message-type": "event"}
-        events += reader.feed(encode_frame(headers, payload))
-    events += reader.close()
-    return events if reader.failure is None else None
-
-
-WHOLE = [(sequence, events) for sequence in SEQUENCES if (events := answer_events(sequence)) is not None]
-
-
-@pytest.mark.parametrize(("sequence", "events"), WHOLE, ids=[sequence["name"] for sequence, _ in WHOLE])
+@pytest.mark.parametrize(("sequence", "events"), WHOLE, ids=WHOLE_IDS)
 class TestEveryAnswer:
     def test_a_strict_client_reads_what_kiro_sent(self, sequence, events):
         want = sequence["expect"]
@@ -221,15 +129,41 @@ def test_redacted_thinking_is_a_whole_block():
 
 
 def test_a_search_is_a_server_tool_use_and_its_result():
-    hit = SearchHit("T", "https://example.com", "snip")
+    hit = SearchHit("T", "https://example.com", "snip", 1_746_000_000_000)
     events = [Start(), SearchCall("srvtoolu_1", "q"), SearchResult("srvtoolu_1", (hit,)), TextDelta("x"), finish()]
     call, result, text = folded(records(rendered(events)))["content"]
     assert (call["type"], json.loads(call["_text"])) == ("server_tool_use", {"query": "q"})
     assert result["tool_use_id"] == call["id"]
     assert result["content"][0]["url"] == "https://example.com"
+    assert result["content"][0]["page_age"] == "April 30, 2025"
     assert text["text"] == "x"
+    assert [citation["url"] for citation in text["citations"]] == ["https://example.com"]
     whole = json.loads(anthropic.answer(ask(), collect(events), "1"))
     assert [block["type"] for block in whole["content"]] == ["server_tool_use", "web_search_tool_result", "text"]
+
+
+@pytest.mark.parametrize(
+    ("text", "urls"),
+    [
+        ("See https://b.example/2.", ["https://b.example/2"]),
+        ("So it is.", ["https://a.example/1", "https://b.example/2"]),
+    ],
+    ids=["the pages a text names", "all, when it names none"],
+)
+def test_a_text_cites_what_was_found_for_it(text, urls):
+    hits = (SearchHit("A", "https://a.example/1", "snip " * 100), SearchHit("B", "https://b.example/2", "snap"))
+    before, after = TextDelta("I search."), [TextDelta(text[:4]), TextDelta(text[4:])]
+    events = [Start(), before, SearchCall("s", "q"), SearchResult("s", hits), *after, finish()]
+    first, *_, last = folded(records(rendered(events)))["content"]
+    assert "citations" not in first
+    assert [citation["url"] for citation in last["citations"]] == urls
+    for citation in last["citations"]:
+        assert set(citation) == {"type", "url", "title", "encrypted_index", "cited_text"}
+        assert citation["type"] == "web_search_result_location"
+        assert len(citation["cited_text"]) <= 150
+    whole = json.loads(anthropic.answer(ask(), collect(events), "1"))
+    assert whole["content"][-1] == last
+    assert "citations" not in whole["content"][0]
 
 
 def test_a_failed_search_says_so():
@@ -328,6 +262,7 @@ def test_a_futile_retry_is_forbidden():
     limited.suspicious = True
     assert anthropic.error(limited, "r").headers["x-should-retry"] == "false"
     assert anthropic.error(errors.QuotaExhausted("No."), "r").headers["x-should-retry"] == "false"
+    assert anthropic.error(errors.AnswerUnfit("No."), "r").headers == {"x-should-retry": "false"}
     assert anthropic.error(errors.RateLimited("No.", retry_after_s=3.2), "r").headers == {"retry-after": "4"}
 
 

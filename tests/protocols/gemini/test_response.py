@@ -28,6 +28,7 @@ from kiro.protocols.gemini.pieces import FINISH_REASONS
 from kiro.protocols.gemini.request import GeminiAsk
 from kiro.protocols.gemini.signatures import pack, unpack
 from support.answers import WHOLE, WHOLE_IDS, every_error, finish
+from support.gemini import add, folded, records
 
 
 def ask(*, sse=True, thoughts=True):
@@ -50,58 +51,6 @@ def whole(events, asked=None):
         for part in parts:
             add(content["parts"], part)
     return response
-
-
-def records(data):
-    """SSE bytes → documents, strictly."""
-    assert data.endswith(b"\n\n")
-    found = []
-    for block in data.decode().split("\n\n")[:-1]:
-        assert "\n" not in block
-        assert block.startswith("data: ")
-        found.append(json.loads(block[6:]))
-    return found
-
-
-def folded(found):
-    """What a strict client makes of a stream, in the shape of a response; fails on any breach of the grammar."""
-    parts, last = [], None
-    for chunk in found:
-        assert last is None, "nothing comes after the finish reason"
-        assert (chunk["modelVersion"], chunk["responseId"]) == ("claude-test", "0123")
-        (candidate,) = chunk["candidates"]
-        assert candidate["index"] == 0
-        assert candidate["content"]["role"] == "model"
-        assert candidate["content"].get("parts", [{}]) != []
-        if "finishReason" in candidate:
-            last = chunk
-            assert "usageMetadata" in chunk
-            assert parts == [] or "parts" in candidate["content"]
-        else:
-            assert "usageMetadata" not in chunk
-        for part in candidate["content"].get("parts", []):
-            add(parts, part)
-    assert last is not None
-    (candidate,) = last["candidates"]
-    content = {"role": "model", "parts": parts} if parts else {"role": "model"}
-    return {**last, "candidates": [{**candidate, "content": content}]}
-
-
-def add(parts, part):
-    assert set(part) <= {"text", "thought", "thoughtSignature", "functionCall"}
-    assert ("text" in part) != ("functionCall" in part)
-    assert part.get("text") != ""
-    if "thoughtSignature" in part:
-        base64.b64decode(part["thoughtSignature"], validate=True)
-    if "functionCall" in part:
-        assert isinstance(part["functionCall"]["args"], dict)
-        assert part["functionCall"]["id"]
-    before = parts[-1] if parts else {}
-    same = "text" in part and "text" in before and part.get("thought") == before.get("thought")
-    if same and ("thoughtSignature" not in part or "thought" in part):
-        before.update({**part, "text": before["text"] + part["text"]})
-    else:
-        parts.append(dict(part))
 
 
 def texts(response, *, thought=False):

@@ -1,6 +1,7 @@
 """What Google's own library makes of our streams and responses."""
 
 import pytest
+from google import genai
 
 from kiro import errors
 from kiro.conversation.collect import collect
@@ -10,9 +11,6 @@ from kiro.protocols.base import ModelCard
 from kiro.protocols.gemini.request import GeminiAsk
 from support.answers import WHOLE
 from support.canned import canned
-
-genai = pytest.importorskip("google.genai")
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the library's own making
 
 ASK = GeminiAsk(Conversation("claude-test", ()), stream=True, sse=True, thoughts=True)
 SAID = {"model": "claude-test", "contents": "Hi"}

@@ -2,6 +2,7 @@
 
 import json
 
+import openai
 import pytest
 
 from kiro import errors
@@ -11,8 +12,6 @@ from kiro.protocols import openai_chat as dialect
 from kiro.protocols.openai_chat.request import ChatAsk
 from support.answers import WHOLE, has_broken_call
 from support.canned import canned
-
-openai = pytest.importorskip("openai")
 
 ASK = ChatAsk(Conversation("claude-test", ()), stream=True, include_usage=True)
 REASONS = {"length": ["max_tokens", "model_context_window_exceeded"], "content_filter": ["refusal"]}

@@ -314,9 +314,26 @@ class TestTools:
         }
 
     def test_a_call_that_leaves_its_namespace_out_means_the_only_tool_of_that_name(self):
-        tools = [{"type": "namespace", "name": "functions", "tools": [{"type": "custom", "name": "exec"}]}]
+        tools = [{"type": "namespace", "name": "ns", "tools": [{"type": "custom", "name": "exec"}]}]
         found = turns({"type": "custom_tool_call", "call_id": "c", "name": "exec", "input": "x"}, tools=tools)
-        assert found[0].parts[0].name == "functions__exec"
+        assert found[0].parts[0].name == "ns__exec"
+
+    @pytest.mark.parametrize("named", [{}, {"namespace": "functions"}], ids=["left out", "written out"])
+    def test_the_namespace_of_those_that_have_none_is_no_prefix(self, named):
+        """Codex in code mode puts `exec` there, and its instructions speak of `exec`."""
+        inner = [{"type": "custom", "name": "exec"}]
+        asked = ask(
+            {
+                "type": "additional_tools",
+                "role": "developer",
+                "tools": [{"type": "namespace", "name": "functions", "tools": inner}],
+            },
+            said("user", "a"),
+            {"type": "custom_tool_call", "call_id": "c", "name": "exec", "input": "x", **named},
+        )
+        assert [tool.name for tool in asked.conversation.tools] == ["exec"]
+        assert asked.declared == {"exec": Declared("custom", "exec", "functions")}
+        assert asked.conversation.messages[1].parts[0].name == "exec"
 
     def test_tools_in_the_input_count_too(self):
         asked = ask(

@@ -210,7 +210,7 @@ KINDS = {
     ),
     "free text of a namespace": (
         {"type": "namespace", "name": "functions", "tools": [{"type": "custom", "name": "exec"}]},
-        "functions__exec",
+        "exec",
         '{"input":"x"}',
         {"type": "custom_tool_call", "name": "exec", "namespace": "functions", "input": "x"},
     ),

@@ -2,6 +2,7 @@
 
 import json
 
+import openai
 import pytest
 
 from kiro import errors
@@ -10,8 +11,6 @@ from kiro.conversation.events import SearchCall, SearchHit, SearchResult, Start,
 from kiro.protocols import openai_responses as dialect
 from support.answers import WHOLE, finish, has_broken_call
 from support.canned import canned
-
-openai = pytest.importorskip("openai")
 
 SAID = {"model": "claude-test", "input": "Hi", "reasoning": {"summary": "auto"}}
 ASK = dialect.parse(json.dumps(SAID).encode(), {})

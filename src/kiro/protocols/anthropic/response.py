@@ -18,6 +18,7 @@ from kiro.conversation.events import (
     Finish,
     RedactedThinkingBlock,
     SearchCall,
+    SearchHit,
     SearchResult,
     Start,
     TextDelta,
@@ -30,6 +31,7 @@ from kiro.conversation.events import (
 )
 from kiro.conversation.messages import RedactedThinking, Text, Thinking, ThinkingWish, ToolCall
 from kiro.errors import KiroError
+from kiro.protocols.anthropic.pieces import citations, search_result, stop, usage_document
 from kiro.protocols.base import Ask, ErrorReply, ModelCard, retry_headers
 from kiro.protocols.sse import record
 
@@ -98,6 +100,8 @@ class AnthropicStream:
         self._open: type[Event] | None = None
         self._prefix = b""
         self._call_has_input = False
+        self._hits: list[SearchHit] = []
+        self._said: list[str] = []
 
     def feed(self, events: Sequence[Event]) -> bytes:
         out: list[bytes] = []
@@ -106,6 +110,8 @@ class AnthropicStream:
                 if self._open is not TextDelta:
                     self._begin(TextDelta, _TEXT_START, "text_delta", "text", out)
                 out += (self._prefix, _encode(event.text), _DELTA_END)
+                if self._hits:
+                    self._said.append(event.text)
             else:
                 self._render(event, out)
         return b"".join(out)
@@ -143,8 +149,9 @@ class AnthropicStream:
                 self._begin(SearchCall, block, "input_json_delta", "partial_json", out)
                 out += (self._prefix, _encode(_encode({"query": query}).decode()), _DELTA_END)
                 self._end_block(out)
-            case SearchResult():
-                self._whole_block(_search_result(event), out)
+            case SearchResult(hits=hits):
+                self._whole_block(search_result(event), out)
+                self._hits += hits
             case Finish():
                 self._finish(event, out)
             case TextDelta():
@@ -161,7 +168,7 @@ class AnthropicStream:
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": _usage(Usage(input=start.input_tokens, output=1)),
+            "usage": usage_document(Usage(input=start.input_tokens, output=1)),
         }
         out += (record("message_start", {"type": "message_start", "message": message}), _PING)
 
@@ -194,9 +201,20 @@ class AnthropicStream:
 
     def _end_block(self, out: list[bytes]) -> None:
         if self._open is not None:
+            if self._said:
+                self._cite(out)
             out.append(_BLOCK_STOP % self._next)
             self._open = None
             self._next += 1
+
+    def _cite(self, out: list[bytes]) -> None:
+        """What the text that ends here was written with."""
+        text = "".join(self._said)
+        prefix = _delta_prefix(self._next, "citations_delta", "citation")
+        for citation in citations(text, self._hits):
+            out += (prefix, _encode(citation), _DELTA_END)
+        self._said.clear()
+        self._hits.clear()
 
     def _whole_block(self, block: dict[str, Any], out: list[bytes]) -> None:
         self._begin(RedactedThinkingBlock, block, "", "", out)
@@ -206,7 +224,7 @@ class AnthropicStream:
         if self._next == 0 and self._open is None:
             self._begin(TextDelta, _TEXT_START, "text_delta", "text", out)
         self._end_block(out)
-        delta = {"type": "message_delta", "delta": _stop(finish), "usage": _usage(finish.usage)}
+        delta = {"type": "message_delta", "delta": stop(finish), "usage": usage_document(finish.usage)}
         out += (record("message_delta", delta), _MESSAGE_STOP)
 
 
@@ -217,7 +235,15 @@ def renderer(ask: Ask, answer_id: str) -> AnthropicStream:
 def answer(ask: Ask, answer: Answer, answer_id: str) -> bytes:
     """The whole message, for clients that do not stream."""
     wish = ask.conversation.thinking
-    blocks = [block for part in answer.blocks for block in _block(part, wish)]
+    blocks: list[dict[str, Any]] = []
+    hits: list[SearchHit] = []
+    for part in answer.blocks:
+        blocks += _block(part, wish)
+        if isinstance(part, SearchResult):
+            hits += part.hits
+        elif isinstance(part, Text) and hits:
+            blocks[-1]["citations"] = citations(part.text, hits)
+            hits.clear()
     return _encode(
         {
             "id": f"msg_{answer_id}",
@@ -225,8 +251,8 @@ def answer(ask: Ask, answer: Answer, answer_id: str) -> bytes:
             "role": "assistant",
             "model": ask.conversation.model,
             "content": blocks or [_TEXT_START],
-            **_stop(answer.finish),
-            "usage": _usage(answer.finish.usage),
+            **stop(answer.finish),
+            "usage": usage_document(answer.finish.usage),
         }
     )
 
@@ -249,7 +275,7 @@ def _block(part: Block, wish: ThinkingWish) -> list[dict[str, Any]]:
         case SearchCall(id=call_id, query=query):
             return [{"type": "server_tool_use", "id": call_id, "name": "web_search", "input": {"query": query}}]
         case SearchResult():
-            return [_search_result(part)]
+            return [search_result(part)]
         case _:
             assert_never(part)
 
@@ -258,41 +284,6 @@ def _broken_call(call: BrokenCall) -> list[dict[str, Any]]:
     """A call that must not run: said in words, because a message has no place for half a call."""
     text = f"[The call of {call.name} was not complete and was not made. Its input so far: {call.text}]"
     return [{"type": "text", "text": text}]
-
-
-def _search_result(result: SearchResult) -> dict[str, Any]:
-    content: Any = [
-        {
-            "type": "web_search_result",
-            "title": hit.title,
-            "url": hit.url,
-            "encrypted_content": hit.snippet,
-            "page_age": None,
-        }
-        for hit in result.hits
-    ]
-    if result.error is not None:
-        content = {"type": "web_search_tool_result_error", "error_code": result.error}
-    return {"type": "web_search_tool_result", "tool_use_id": result.id, "content": content}
-
-
-def _stop(finish: Finish) -> dict[str, Any]:
-    stop: dict[str, Any] = {"stop_reason": finish.reason, "stop_sequence": finish.stop_sequence}
-    if finish.refusal is not None:
-        stop["stop_details"] = {"type": "refusal", "explanation": finish.refusal}
-    return stop
-
-
-def _usage(usage: Usage) -> dict[str, Any]:
-    numbers: dict[str, Any] = {
-        "input_tokens": usage.input,
-        "cache_creation_input_tokens": usage.cache_write,
-        "cache_read_input_tokens": usage.cache_read,
-        "output_tokens": usage.output,
-    }
-    if usage.searches:
-        numbers["server_tool_use"] = {"web_search_requests": usage.searches}
-    return numbers
 
 
 def error(error: KiroError, request_id: str) -> ErrorReply:

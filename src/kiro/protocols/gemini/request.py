@@ -47,6 +47,12 @@ class GeminiAsk(Ask, frozen=True):
     sse: bool = True
     thoughts: bool = False
 
+    @property
+    def shows_thoughts(self) -> bool:
+        """`thoughts`, or thinking that was asked for in some other way, such as the model's name."""
+        wish = self.conversation.thinking
+        return self.thoughts or (wish.show and wish.mode in ("on", "adaptive"))
+
 
 def parse(body: bytes, headers: Mapping[str, str], path: Mapping[str, str] | None = None) -> GeminiAsk:
     """The request as a conversation. `headers` are looked up in lower case. Raises InvalidRequest, UnknownRoute."""
@@ -85,7 +91,7 @@ def _parse(body: bytes, headers: Mapping[str, str], path: Mapping[str, str], *, 
         thinking=wish,
         max_tokens=either(config.maxOutputTokens, config.max_output_tokens),
         stop_sequences=tuple(filter(None, either(config.stopSequences, config.stop_sequences) or ())),
-        output_format=_output_format(config, notes),
+        output_format=_output_format(config),
         web_search=search,
         session=next((value for name in _SESSION_HEADERS if (value := headers.get(name))), None),
     )
@@ -183,13 +189,11 @@ def _thinking(config: wire.ThinkingConfig | None) -> tuple[ThinkingWish, bool]:
     return ThinkingWish(), False
 
 
-def _output_format(config: wire.GenerationConfig, notes: list[str]) -> OutputFormat | None:
+def _output_format(config: wire.GenerationConfig) -> OutputFormat | None:
     kind = either(config.responseMimeType, config.response_mime_type)
     schema = given(
         config.responseJsonSchema, config.response_json_schema, config.responseSchema, config.response_schema
     )
     if schema is None:
         return OutputFormat(None) if kind == "application/json" else None
-    if kind == "text/x.enum":
-        notes.append("text/x.enum is answered as a JSON string")
-    return OutputFormat(json_schema(schema))
+    return OutputFormat(json_schema(schema), unquoted=kind == "text/x.enum")

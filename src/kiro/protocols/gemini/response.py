@@ -63,7 +63,7 @@ class GeminiStream:
         self._text_prefix = self._before + b'{"candidates":[{"content":{"role":"model","parts":[{"text":'
         self._text_suffix = b'}]},"index":0}]' + self._after
         self._thought_suffix = b',"thought":true}]},"index":0}]' + self._after
-        self._parts = Parts(thoughts=ask.thoughts)
+        self._parts = Parts(thoughts=ask.shows_thoughts)
         self._grounding = Grounding()
         self._begun = False
         self._plain = False
@@ -235,7 +235,7 @@ def renderer(ask: Ask, answer_id: str) -> GeminiStream:
 
 def answer(ask: Ask, answer: Answer, answer_id: str) -> bytes:
     """The whole response, for clients that do not stream."""
-    making = Parts(thoughts=_of_gemini(ask).thoughts)
+    making = Parts(thoughts=_of_gemini(ask).shows_thoughts)
     grounding = Grounding()
     parts: list[JsonPart] = []
     for block in answer.blocks:

@@ -67,6 +67,8 @@ class ReasoningDetail(msgspec.Struct, gc=False):
 
 
 class Message(msgspec.Struct, gc=False):
+    """`is_error` is no word of OpenAI's: clients that speak several dialects add it to the result of a tool that failed."""
+
     role: str
     content: str | list[Part | str] | None = None
     name: str | None = None
@@ -74,6 +76,7 @@ class Message(msgspec.Struct, gc=False):
     tool_calls: list[Call] | None = None
     function_call: Called | None = None
     tool_call_id: str | None = None
+    is_error: bool | None = None
     reasoning_details: list[ReasoningDetail] | None = None
 
 

@@ -65,7 +65,7 @@ class MessageReader:
 
     def _result(self, message: wire.Message, place: int) -> ToolResult:
         name = message.name or ("" if message.role == "function" else None)
-        return ToolResult(message.tool_call_id or "", self._said(message, place), name=name)
+        return ToolResult(message.tool_call_id or "", self._said(message, place), bool(message.is_error), name)
 
     def _assistant(self, message: wire.Message, place: int) -> tuple[Part, ...]:
         parts: list[Part] = []

@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from kiro.conversation.events import Finish, SearchHit, StopReason, ToolCallStart, Usage
+from kiro.protocols.openai import searches_of
 from kiro.protocols.openai_chat.request import ChatAsk
 
 FINISH_REASONS: Final[dict[StopReason, str]] = {
@@ -81,4 +82,5 @@ def usage_document(usage: Usage) -> dict[str, Any]:
         "total_tokens": usage.prompt + usage.output,
         "prompt_tokens_details": {"cached_tokens": usage.cache_read, "audio_tokens": 0},
         "completion_tokens_details": {"reasoning_tokens": usage.thinking, "audio_tokens": 0},
+        **searches_of(usage),
     }

@@ -67,7 +67,10 @@ class Tool(msgspec.Struct, gc=False):
 
 
 class Item(msgspec.Struct, gc=False):
-    """Any input item. `type` may be missing where there is a `role`."""
+    """Any input item. `type` may be missing where there is a `role`.
+
+    `is_error` is no word of OpenAI's: clients that speak several dialects add it to the output of a tool that failed.
+    """
 
     type: str | None = None
     role: str | None = None
@@ -77,6 +80,7 @@ class Item(msgspec.Struct, gc=False):
     name: str | None = None
     namespace: str | None = None
     status: str | None = None
+    is_error: bool | None = None
     server_label: str | None = None
     encrypted_content: str | None = None
     summary: list[Content] | None = None
@@ -89,6 +93,7 @@ class Item(msgspec.Struct, gc=False):
     error: msgspec.Raw = NOTHING
     code: msgspec.Raw = NOTHING
     queries: msgspec.Raw = NOTHING
+    results: msgspec.Raw = NOTHING
     approve: msgspec.Raw = NOTHING
     reason: msgspec.Raw = NOTHING
 

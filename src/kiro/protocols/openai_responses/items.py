@@ -144,7 +144,7 @@ class ItemReader:
                 return None
 
     def _result(self, kind: str, item: wire.Item, place: int) -> ToolResult:
-        failed = kind == "apply_patch_call_output" and item.status == "failed"
+        failed = bool(item.is_error) or item.status == "failed"
         return ToolResult(item.call_id or item.id or "", self._output(kind, item, place), failed)
 
     def _output(self, kind: str, item: wire.Item, place: int) -> tuple[Part, ...]:
@@ -194,7 +194,7 @@ class ItemReader:
 
     def _told(self, kind: str, item: wire.Item) -> Message:
         """An item of OpenAI's own servers, or of a kind nobody knows, as a line of text."""
-        raws = (item.action, item.queries, item.code, item.arguments, item.input, item.output)
+        raws = (item.action, item.queries, item.code, item.arguments, item.input, item.output, item.results)
         labelled = (("approve", _json(item.approve)), ("reason", _json(item.reason)))
         said = [*map(_json, raws), *(f"{label}: {text}" for label, text in labelled if text)]
         name = item.name or item.server_label or item.id or ""

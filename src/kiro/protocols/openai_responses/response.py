@@ -163,6 +163,7 @@ class ResponsesStream(Stream):
         text = self._take()
         where = self._where(content_index=0)
         annotations = shapes.citations(text, self._hits) if self._hits else []
+        self._hits.clear()
         for at, annotation in enumerate(annotations):
             cited = {**where, "annotation_index": at, "annotation": annotation}
             self._record("response.output_text.annotation.added", cited, out)
@@ -288,7 +289,8 @@ class ResponsesStream(Stream):
         self._hits += result.hits
         self._record("response.web_search_call.completed", self._where(), out)
         with_sources = "web_search_call.action.sources" in (self._ask.body.include or ())
-        self._done(shapes.web_search(self._item_id, call, result, with_sources=with_sources), out)
+        item = shapes.web_search(self._item_id, call, result, with_sources=with_sources)
+        self._done(item, out, kept=shapes.with_results(item, result.hits))
 
     # -- the end
 

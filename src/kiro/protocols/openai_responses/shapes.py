@@ -4,11 +4,14 @@ An item of a call has the kind that its tool was declared as. Kinds other than f
 whole arguments only: half a patch, or half a program, must never look like one that may run.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
+from kiro.conversation.citing import cited
 from kiro.conversation.events import Finish, SearchCall, SearchHit, SearchResult, StopReason, ToolCallStart, Usage
+from kiro.protocols.openai import searches_of
 from kiro.protocols.openai_responses import body as wire
 from kiro.protocols.openai_responses.request import ResponsesAsk
 from kiro.protocols.openai_responses.tools import Declared
@@ -99,6 +102,7 @@ def usage_of(usage: Usage) -> dict[str, Any]:
         "output_tokens": usage.output,
         "output_tokens_details": {"reasoning_tokens": usage.thinking},
         "total_tokens": usage.prompt + usage.output,
+        **searches_of(usage),
     }
 
 
@@ -143,15 +147,22 @@ def web_search(item_id: str, call: SearchCall, result: SearchResult | None, *, w
     return {"id": item_id, "type": "web_search_call", "status": status, "action": action}
 
 
+def with_results(search: Item, hits: Sequence[SearchHit]) -> Item:
+    """A search as the store keeps it: OpenAI's item has no place for what was found, but the model has to remember it."""
+    return {**search, "results": [{"title": hit.title, "url": hit.url, "snippet": hit.snippet} for hit in hits]}
+
+
 def citations(text: str, hits: list[SearchHit]) -> list[dict[str, Any]]:
-    """An annotation for each address found by a search that the text names."""
-    found = []
-    for hit in {hit.url: hit for hit in hits if hit.url}.values():
-        at = text.find(hit.url)
-        if at >= 0:
-            span = {"start_index": at, "end_index": at + len(hit.url)}
-            found.append({"type": "url_citation", "url": hit.url, "title": hit.title, **span})
-    return found
+    return [
+        {
+            "type": "url_citation",
+            "url": one.hit.url,
+            "title": one.hit.title,
+            "start_index": one.start,
+            "end_index": one.end,
+        }
+        for one in cited(text, hits)
+    ]
 
 
 # -- calls made of whole arguments

@@ -71,6 +71,8 @@ def _strings(description: str) -> dict[str, Any]:
     return {"type": "array", "items": {"type": "string"}, "description": description}
 
 
+_DEFAULT_NAMESPACE: Final = "functions"
+"""OpenAI's name for the namespace of tools that stand in none. Codex writes it out, and describes its tools without it."""
 _FREE_TEXT: Final = _object(["input"], input=_string("The whole input, as plain text."))
 _BUILT_IN: Final[dict[str, tuple[str, msgspec.Raw]]] = {
     "local_shell": (
@@ -223,6 +225,8 @@ class Toolbox:
 
 
 def _joined(namespace: str, name: str) -> str:
+    if namespace == _DEFAULT_NAMESPACE:
+        return name
     return f"{namespace}{name}" if namespace.endswith("__") else f"{namespace}__{name}"
 
 
