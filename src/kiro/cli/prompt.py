@@ -30,8 +30,8 @@ def agreed(question: str, *, default: bool) -> bool:
 
 def line(question: str) -> str:
     """What the person types, without blanks around it. Raises Cancelled at the end of input."""
-    render.note(question, end="")
-    with _interruptible():
+    with _interruptible():  # from before the question can be read, or a quick Ctrl-C would only be noted
+        render.note(question, end="")
         said = sys.stdin.readline()
     if not said:
         raise Cancelled("Nothing was changed.")
