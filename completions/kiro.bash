@@ -4,7 +4,7 @@ _kiro() {
     local current="${COMP_WORDS[COMP_CWORD]}" place="" offered="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "$place/${COMP_WORDS[i]}" in
-            /serve|/demo|/status|/ask|/models|/accounts|/accounts/import|/accounts/scan|/accounts/export|/accounts/restore|/accounts/set|/accounts/list|/accounts/show|/accounts/remove|/accounts/rename|/accounts/enable|/accounts/disable|/accounts/refresh|/accounts/usage|/login|/login/device|/login/google|/login/github|/login/sso|/login/key|/keys|/keys/list|/keys/create|/keys/show|/keys/rotate|/keys/enable|/keys/disable|/keys/remove|/logs|/logs/show|/config|/config/list|/config/get|/config/set|/config/unset|/config/edit|/config/path|/doctor)
+            /serve|/demo|/status|/ask|/models|/accounts|/accounts/import|/accounts/scan|/accounts/export|/accounts/restore|/accounts/set|/accounts/list|/accounts/show|/accounts/remove|/accounts/rename|/accounts/enable|/accounts/disable|/accounts/refresh|/accounts/usage|/login|/login/device|/login/google|/login/github|/login/sso|/login/key|/keys|/keys/list|/keys/create|/keys/show|/keys/set|/keys/rotate|/keys/enable|/keys/disable|/keys/remove|/logs|/logs/show|/config|/config/list|/config/get|/config/set|/config/unset|/config/edit|/config/path|/doctor)
                 place="$place/${COMP_WORDS[i]}" ;;
         esac
     done
@@ -35,10 +35,11 @@ _kiro() {
         "/login/github") offered="--device --browser --no-browser --name --help" ;;
         "/login/sso") offered="--start-url --region --browser --no-browser --name --help" ;;
         "/login/key") offered="--name --region --check --help" ;;
-        "/keys") offered="list create show rotate enable disable remove --help" ;;
+        "/keys") offered="list create show set rotate enable disable remove --help" ;;
         "/keys/list") offered="--json --help" ;;
-        "/keys/create") offered="--key --json --help" ;;
+        "/keys/create") offered="--key --accounts --account --json --help" ;;
         "/keys/show") offered="--json --help" ;;
+        "/keys/set") offered="--accounts --account --name --help" ;;
         "/keys/rotate") offered="--key --json --help" ;;
         "/keys/enable") offered="--help" ;;
         "/keys/disable") offered="--help" ;;

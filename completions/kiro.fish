@@ -4,7 +4,7 @@ function __kiro_at
     set -l place ""
     for word in (commandline -opc)[2..-1]
         switch "$place/$word"
-            case /serve /demo /status /ask /models /accounts /accounts/import /accounts/scan /accounts/export /accounts/restore /accounts/set /accounts/list /accounts/show /accounts/remove /accounts/rename /accounts/enable /accounts/disable /accounts/refresh /accounts/usage /login /login/device /login/google /login/github /login/sso /login/key /keys /keys/list /keys/create /keys/show /keys/rotate /keys/enable /keys/disable /keys/remove /logs /logs/show /config /config/list /config/get /config/set /config/unset /config/edit /config/path /doctor
+            case /serve /demo /status /ask /models /accounts /accounts/import /accounts/scan /accounts/export /accounts/restore /accounts/set /accounts/list /accounts/show /accounts/remove /accounts/rename /accounts/enable /accounts/disable /accounts/refresh /accounts/usage /login /login/device /login/google /login/github /login/sso /login/key /keys /keys/list /keys/create /keys/show /keys/set /keys/rotate /keys/enable /keys/disable /keys/remove /logs /logs/show /config /config/list /config/get /config/set /config/unset /config/edit /config/path /doctor
                 set place "$place/$word"
         end
     end
@@ -124,9 +124,10 @@ complete -c kiro -n '__kiro_at "/login/key"' -l name -d 'Name of the account.'
 complete -c kiro -n '__kiro_at "/login/key"' -l region -d 'Region in which Kiro answers for it.'
 complete -c kiro -n '__kiro_at "/login/key"' -l check -d 'Ask Kiro whether the key works.'
 complete -c kiro -n '__kiro_at "/login/key"' -l help -d 'Show this help.'
-complete -c kiro -n '__kiro_at "/keys"' -f -a list -d 'List the keys, without their texts.'
+complete -c kiro -n '__kiro_at "/keys"' -f -a list -d 'List the keys, without their texts: which accounts each may use, and which one by itself.'
 complete -c kiro -n '__kiro_at "/keys"' -f -a create -d 'Make a key.'
-complete -c kiro -n '__kiro_at "/keys"' -f -a show -d 'Print the text of a key.'
+complete -c kiro -n '__kiro_at "/keys"' -f -a show -d 'Print the text of a key; with --json also which accounts it may use.'
+complete -c kiro -n '__kiro_at "/keys"' -f -a set -d 'Change which accounts a key may use.'
 complete -c kiro -n '__kiro_at "/keys"' -f -a rotate -d 'Give a key a new text; the old one stops working at once.'
 complete -c kiro -n '__kiro_at "/keys"' -f -a enable -d 'Let a key in again.'
 complete -c kiro -n '__kiro_at "/keys"' -f -a disable -d 'Keep a key out until it is enabled again.'
@@ -135,10 +136,16 @@ complete -c kiro -n '__kiro_at "/keys"' -l help -d 'Show this help.'
 complete -c kiro -n '__kiro_at "/keys/list"' -l json -d 'Print JSON.'
 complete -c kiro -n '__kiro_at "/keys/list"' -l help -d 'Show this help.'
 complete -c kiro -n '__kiro_at "/keys/create"' -l key -d 'Your own text for it; - reads it from stdin.'
+complete -c kiro -n '__kiro_at "/keys/create"' -l accounts -d 'The only accounts it may use, with commas between; `none`: all of them.'
+complete -c kiro -n '__kiro_at "/keys/create"' -l account -d 'The account it uses when a request names none; `none`: whose turn it is.'
 complete -c kiro -n '__kiro_at "/keys/create"' -l json -d 'Print JSON.'
 complete -c kiro -n '__kiro_at "/keys/create"' -l help -d 'Show this help.'
 complete -c kiro -n '__kiro_at "/keys/show"' -l json -d 'Print JSON.'
 complete -c kiro -n '__kiro_at "/keys/show"' -l help -d 'Show this help.'
+complete -c kiro -n '__kiro_at "/keys/set"' -l accounts -d 'The only accounts it may use, with commas between; `none`: all of them.'
+complete -c kiro -n '__kiro_at "/keys/set"' -l account -d 'The account it uses when a request names none; `none`: whose turn it is.'
+complete -c kiro -n '__kiro_at "/keys/set"' -l name -d 'Another name.'
+complete -c kiro -n '__kiro_at "/keys/set"' -l help -d 'Show this help.'
 complete -c kiro -n '__kiro_at "/keys/rotate"' -l key -d 'Your own text for it; - reads it from stdin.'
 complete -c kiro -n '__kiro_at "/keys/rotate"' -l json -d 'Print JSON.'
 complete -c kiro -n '__kiro_at "/keys/rotate"' -l help -d 'Show this help.'

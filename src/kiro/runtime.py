@@ -315,9 +315,11 @@ class Runtime:
         now = {"in_flight": self.turns.in_flight, "waiting": self.turns.waiting}
         return {"uptime_s": round(time.time() - self.started_at), **now, **totals}
 
-    async def usage_limits(self, name: str | None) -> dict[str, Any]:
-        """Credits of one account, or of the one whose turn it is."""
-        account = self.account(name)
+    async def usage_limits(self, name: str | None, allowed: "frozenset[str] | None" = None) -> dict[str, Any]:
+        """Credits of one account, or of the one whose turn it is; of one that rests, too: they may say why."""
+        from kiro.accounts.pool import Ask
+
+        account = self.turns.look_anyway(Ask(only=name, allowed=allowed))
         limits = await self.usage(account.id)
         return {
             "account": account.name,

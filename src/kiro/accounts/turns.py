@@ -19,7 +19,7 @@ import msgspec
 
 from kiro.accounts.account import Account
 from kiro.accounts.health import FINE, Health, Outcome, after
-from kiro.accounts.pool import Ask, Choice, Take, View, Wait, choose
+from kiro.accounts.pool import Ask, Choice, Take, View, Wait, choose, eligible
 from kiro.accounts.strategies import Standing, more_recent, standing
 from kiro.errors import KiroError, NoAccountReady
 from kiro.storage.sections import PoolSettings
@@ -145,10 +145,24 @@ class Turns:
         if isinstance(choice, Take):
             return choice.account
         now = self._clock()
-        for one in self._standings.values():
-            if one.usable and not one.health.resting(now) and ask.only in (None, one.id, one.account.name):
+        for one in eligible(self._standings.values(), ask):
+            if one.usable and not one.health.resting(now):
                 return one.account
         raise AssertionError("choose raises when nobody could serve")
+
+    def look_anyway(self, ask: Ask) -> Account:
+        """As `look`; where all rest, the one that is back first: for questions that cost nothing."""
+        try:
+            return self.look(ask)
+        except NoAccountReady:
+            usable = [one for one in eligible(self._standings.values(), ask) if one.usable]
+            return min(usable, key=lambda one: one.health.resting_until).account
+
+    def eligible(self, ask: Ask) -> frozenset[str] | None:
+        """Ids of the accounts that the request can go to, whatever their health; None for all. Raises as `choose`."""
+        if ask.only is None and ask.allowed is None:
+            return None
+        return frozenset(one.id for one in eligible(self._current().values(), ask))
 
     # -- learning
 
@@ -269,7 +283,7 @@ class Turns:
 
     def _serve(self) -> None:
         """Gives places to those who wait, first come first served. Equal wishes are looked at once."""
-        in_vain: set[tuple[str | None, str | None, frozenset[str]]] = set()
+        in_vain: set[tuple[str | None, str | None, frozenset[str], frozenset[str] | None]] = set()
         left: list[_Waiter] = []
         soonest: float | None = None
         rules = self._rules()
@@ -277,7 +291,7 @@ class Turns:
             ask = waiter.ask
             if waiter.place.done():
                 continue
-            wish = (ask.model, ask.only, ask.tried)
+            wish = (ask.model, ask.only, ask.tried, ask.allowed)
             if wish in in_vain:
                 left.append(waiter)
                 continue

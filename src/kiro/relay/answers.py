@@ -47,20 +47,22 @@ class Underway(Protocol):
     def usage(self) -> Usage: ...
 
 
-def answer(relay: Relay, conversation: Conversation, *, only: str | None = None) -> Underway:
-    """An answer to this conversation. `only` pins an account by name or id."""
+def answer(
+    relay: Relay, conversation: Conversation, *, only: str | None = None, allowed: frozenset[str] | None = None
+) -> Underway:
+    """An answer to this conversation. `only` pins an account by name or id; `allowed` are ids, None means all."""
 
     def open_round(asked: Conversation) -> Answering:
-        return relay.answer(asked, only=only)
+        return relay.answer(asked, only=only, allowed=allowed)
 
     async def search(query: str) -> tuple[SearchHit, ...]:
-        return await relay.search(query, only=only)
+        return await relay.search(query, only=only, allowed=allowed)
 
     wish, choice = conversation.web_search, conversation.tool_choice
     if wish is not None:
         query = side_query(conversation)
         if query is not None:
-            return SearchedAnswer(relay, conversation, query, only)
+            return SearchedAnswer(relay, conversation, query, only, allowed)
         asked = with_function(conversation)
         return RoundsAnswer(open_round, asked, SearchPlan(asked, wish, search))
     if conversation.output_format is not None:
@@ -73,11 +75,14 @@ def answer(relay: Relay, conversation: Conversation, *, only: str | None = None)
 class SearchedAnswer:
     """An answer that is only a web search: no model is asked."""
 
-    def __init__(self, relay: Relay, conversation: Conversation, query: str, only: str | None) -> None:
+    def __init__(
+        self, relay: Relay, conversation: Conversation, query: str, only: str | None, allowed: frozenset[str] | None
+    ) -> None:
         self._relay = relay
         self._conversation = conversation
         self._query = query
         self._only = only
+        self._allowed = allowed
         self.finish: Finish | None = None
         self.attempts: list[Attempt] = []
         self.notes: list[str] = ["answered by a web search, without a model"]
@@ -88,10 +93,10 @@ class SearchedAnswer:
     async def begin(self) -> list[Event]:
         wish = self._conversation.web_search
         assert wish is not None  # noqa: S101  it is why this class was chosen
-        self.account = self._relay.choose(only=self._only)
+        self.account = self._relay.choose(only=self._only, allowed=self._allowed)
 
         async def search(query: str) -> tuple[SearchHit, ...]:
-            return await self._relay.search(query, only=self._only)
+            return await self._relay.search(query, only=self._only, allowed=self._allowed)
 
         tokens = estimate_conversation(self._conversation)
         events = await searched(self._query, wish, search, input_tokens=tokens)

@@ -106,13 +106,15 @@ class Relay:
         self._calibration: dict[str, float] = {}
         self._addresses: dict[str, tuple[Access, str | None, Address]] = {}
 
-    def answer(self, conversation: Conversation, *, only: str | None = None) -> "Answering":
-        """An answer to this conversation. `only` pins an account by name or id."""
-        return Answering(self, conversation, only)
+    def answer(
+        self, conversation: Conversation, *, only: str | None = None, allowed: frozenset[str] | None = None
+    ) -> "Answering":
+        """An answer to this conversation. `only` pins an account by name or id; `allowed` are ids, None means all."""
+        return Answering(self, conversation, only, allowed)
 
-    def choose(self, *, only: str | None = None) -> Account:
+    def choose(self, *, only: str | None = None, allowed: frozenset[str] | None = None) -> Account:
         """Whose turn it would be, without taking a place."""
-        return self.turns.look(Ask(only=only))
+        return self.turns.look(Ask(only=only, allowed=allowed))
 
     def health(self, account: Account) -> Health:
         return self.turns.health(account.id)
@@ -145,9 +147,11 @@ class Relay:
         known = self._calibration.get(model.id)
         self._calibration[model.id] = seen if known is None else known + _CALIBRATION_STEP * (seen - known)
 
-    async def search(self, query: str, *, only: str | None = None) -> tuple[SearchHit, ...]:
+    async def search(
+        self, query: str, *, only: str | None = None, allowed: frozenset[str] | None = None
+    ) -> tuple[SearchHit, ...]:
         """A web search by Kiro's own tool, billed to the account whose turn it is. Raises KiroError."""
-        account = self.choose(only=only)
+        account = self.choose(only=only, allowed=allowed)
         access = await self.keeper.access(account.id)
         for last_try in (False, True):
             ask = queries.search_ask(access, self.settings().upstream.url, query)
@@ -187,11 +191,14 @@ class Relay:
 class Answering:
     """One answer under way: `begin`, then `deliver`; `close` in any case."""
 
-    def __init__(self, relay: Relay, conversation: Conversation, only: str | None) -> None:
+    def __init__(
+        self, relay: Relay, conversation: Conversation, only: str | None, allowed: frozenset[str] | None = None
+    ) -> None:
         self._relay = relay
         self._asked = conversation
         self._conversation = conversation
         self._only = only
+        self._allowed = allowed
 
         self.model: Model | None = None
         self.account: Account | None = None
@@ -359,7 +366,8 @@ class Answering:
         """A place with the account whose turn it is. With none left, the failure of the last one tells more."""
         assert self.model is not None  # noqa: S101  begin settles it
         turns = self._relay.turns
-        ask = Ask(self.model.id, self._conversation.session or self._ids[0], self._only, tried)
+        session = self._conversation.session or self._ids[0]
+        ask = Ask(self.model.id, session, self._only, tried, self._allowed)
         try:
             account = turns.take_now(ask) if not turns.waiting else None
             if account is None:

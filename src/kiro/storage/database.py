@@ -24,6 +24,10 @@ _COUNT: Final = (
     "CREATE TRIGGER {table}_{event} AFTER {event} ON {table} BEGIN "
     "UPDATE meta SET value = value + 1 WHERE name = '{table}_version'; END"
 )
+_COUNT_KEYS: Final = (
+    "CREATE TRIGGER client_key_accounts_{event} AFTER {event} ON client_key_accounts BEGIN "
+    "UPDATE meta SET value = value + 1 WHERE name = 'client_keys_version'; END"
+)
 
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
@@ -123,6 +127,17 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             account TEXT PRIMARY KEY REFERENCES accounts (id) ON DELETE CASCADE,
             health TEXT NOT NULL
         ) WITHOUT ROWID""",
+    ),
+    (
+        # `limited` stays when the last account of a key is removed: the key can do nothing then, not everything.
+        "ALTER TABLE client_keys ADD COLUMN limited INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE client_keys ADD COLUMN account TEXT REFERENCES accounts (id) ON DELETE SET NULL",
+        """CREATE TABLE client_key_accounts (
+            client_key TEXT NOT NULL REFERENCES client_keys (id) ON DELETE CASCADE,
+            account TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+            PRIMARY KEY (client_key, account)
+        ) WITHOUT ROWID""",
+        *(_COUNT_KEYS.format(event=event) for event in ("insert", "delete")),
     ),
 )
 
