@@ -16,11 +16,11 @@ _kiro() {
         "/ask") offered="--model -m --account --help" ;;
         "/models") offered="--refresh --json --help" ;;
         "/accounts") offered="import scan export restore set list show remove rename enable disable refresh usage --help" ;;
-        "/accounts/import") offered="--name --follow --check --yes -y --json --help" ;;
-        "/accounts/scan") offered="--add --check --json --help" ;;
+        "/accounts/import") offered="--name --follow --mode --check --yes -y --json --help" ;;
+        "/accounts/scan") offered="--add --mode --check --json --help" ;;
         "/accounts/export") offered="--output -o --format --plain --yes -y --help" ;;
         "/accounts/restore") offered="--help" ;;
-        "/accounts/set") offered="--priority --proxy --region --flavour --help" ;;
+        "/accounts/set") offered="--priority --proxy --region --flavour --mode --yes -y --help" ;;
         "/accounts/list") offered="--json --help" ;;
         "/accounts/show") offered="--json --help" ;;
         "/accounts/remove") offered="--yes -y --help" ;;

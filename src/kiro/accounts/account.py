@@ -22,7 +22,7 @@ State = Literal[
     "needs_profile",
     "failing",
 ]
-Mode = Literal["own", "follow"]
+Mode = Literal["own", "follow", "shared"]
 
 STATES: Final[dict[State, str]] = {
     "active": "ready",
@@ -69,7 +69,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
     `region` is where Kiro answers for it, when that is set or known; `auth_region` where its sign-in lives.
     `reason` is a machine-readable word beside `state`. `mode`: an `own` sign-in is refreshed here; a `follow`
-    one belongs to another program and is read anew from `source`. `proxy` is shown without its password.
+    one belongs to another program and is read anew from `source`; a `shared` one as well, but may be refreshed
+    here, and then the new tokens are written back. `proxy` is shown without its password.
     `priority`: the smaller number goes first.
     """
 

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from kiro.accounts.account import Account
+from kiro.accounts.account import Account, Mode
 from kiro.accounts.health import FINE, Health
 from kiro.accounts.showing import Shown, shown
 from kiro.cli import render
@@ -22,6 +22,12 @@ _KINDS = {
     "idc": "Identity Center",
     "external_idp": "company sign-in",
     "api_key": "API key",
+}
+
+_REFRESHED_BY: Final[dict[Mode, str]] = {
+    "own": "kiro",
+    "follow": "the program it belongs to",
+    "shared": "kiro and the program it is shared with",
 }
 
 COLUMNS = ("NAME", "KIND", "STATE", "UNTIL", "CREDITS", "SIGN-IN ENDS", "EMAIL")
@@ -141,7 +147,7 @@ def all_fields(account: Account, how: Shown) -> list[tuple[str, str]]:
         ("start URL", account.start_url),
         ("profile", account.profile_arn),
         ("access token ends", ends_words(account)),
-        ("refreshed by", "the program it belongs to" if account.mode == "follow" else "kiro"),
+        ("refreshed by", _REFRESHED_BY[account.mode]),
         ("read from", account.source),
         ("proxy", account.proxy),
         ("added", ago(account.created_at)),

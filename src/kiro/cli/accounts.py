@@ -142,6 +142,8 @@ def _renewed(account: "Account") -> str:
         return "an API key is never renewed."
     if account.mode == "follow":
         return f"read again; the token ends {ago(account.expires_at)}."
+    if account.mode == "shared":
+        return f"up to date in both places; the token ends {ago(account.expires_at)}."
     return f"renewed; the token ends {ago(account.expires_at)}."
 
 

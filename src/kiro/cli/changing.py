@@ -2,7 +2,7 @@
 
 import typer
 
-from kiro.cli import prompt, render
+from kiro.cli import modes, prompt, render
 from kiro.cli.opening import opened_home
 from kiro.errors import UsageError
 from kiro.upstream.endpoints import API_REGIONS, Flavour
@@ -28,25 +28,31 @@ def restore(names: list[str] = _NAMES) -> None:
 
 def set_(
     name: str = typer.Argument(..., metavar="NAME", help="Name or id of the account."),
+    *,
     priority: int | None = typer.Option(None, "--priority", help="The smaller number goes first."),
     proxy: str | None = typer.Option(
         None, "--proxy", help="Its own way to Kiro: an address, `direct`, `none` for upstream.proxy, `-` for stdin."
     ),
     region: str | None = typer.Option(None, "--region", help="Where Kiro answers for it; `none` finds out by itself."),
     flavour: str | None = typer.Option(None, "--flavour", help="API of Kiro's that it asks: ide, cli or runtime."),
+    mode: str = modes.OPTION,
+    yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask."),
 ) -> None:
     """Change how an account is used. A running server takes it over within a second.
 
-    A proxy with a password belongs on stdin: other programs can see arguments.
+    A proxy with a password belongs on stdin: other programs can see arguments. --mode is for sign-ins that were
+    read from another program's file.
     Example: `kiro accounts set work --priority 1 --proxy direct`.
     """
-    if priority is None and proxy is None and region is None and flavour is None:
+    if all(given is None for given in (priority, proxy, region, flavour, mode)):
         raise UsageError("Nothing to set was given.", hint="For example: `kiro accounts set work --priority 1`.")
     if region not in (None, "none", *API_REGIONS):
         raise UsageError(f"Kiro does not answer in {region}.", hint=f"It answers in {', '.join(API_REGIONS)}.")
-    chosen = _flavour(flavour)
+    chosen, wanted = _flavour(flavour), modes.read(mode)
     with opened_home() as home:
         account = home.accounts.get(name)
+        if wanted is not None:
+            modes.change_one(home, account, wanted, yes=yes)
         if proxy is not None:
             address = prompt.secret("Address of the proxy: ") if proxy == "-" else proxy
             home.accounts.set_proxy(account.id, None if address == "none" else address)

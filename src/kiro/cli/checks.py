@@ -142,7 +142,7 @@ def _account(account: Account, now: datetime) -> Finding:
         return Finding(what, "failed" if serious else "warning", f"{STATES[account.state]}{reason}", _mend(account))
     if account.kind == "api_key":
         return Finding(what, "ok", "ready; an API key does not end")
-    if account.mode == "follow" and account.source and not Path(account.source).exists():
+    if account.mode != "own" and account.source and not Path(account.source).exists():
         return Finding(what, "failed", f"{account.source}, which it follows, is gone", "Import it anew.")
     if account.expires_at is not None and account.expires_at < now - timedelta(days=30):
         return Finding(what, "warning", f"not used since its token ended {ago(account.expires_at)}", _mend(account))
