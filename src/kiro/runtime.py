@@ -328,7 +328,12 @@ class Runtime:
             "limit": limits.limit,
             "remaining": limits.remaining,
             "resets_at": limits.resets_at,
-            "overage": {"enabled": limits.overage_enabled, "used": limits.overage_used, "cap": limits.overage_cap},
+            "overage": {
+                "enabled": limits.overage_enabled,
+                "used": limits.overage_used,
+                "cap": limits.overage_cap,
+                "budget": self.turns.budget(account.id),
+            },
         }
 
     # -- life
@@ -351,13 +356,14 @@ class Runtime:
             await asyncio.sleep(_WATCH_S)
 
     def _look(self) -> bool:
-        """Reads again what changed on disk; whether an account did."""
+        """Reads again what changed on disk; whether an account or a setting did."""
         changed = self._reload_accounts()
         self.reload_keys()
         stamp = self._stamp()
         if stamp != self._config_stamp:
             self._config_stamp = stamp
             self._reload_settings()
+            changed = True
         return changed
 
     def _reload_settings(self) -> None:

@@ -16,6 +16,7 @@ RULES = PoolSettings(
     min_interval_ms=0,
     requests_per_minute=0,
     total_requests_per_minute=0,
+    overage_credits=None,
 )
 
 

@@ -204,6 +204,10 @@ class AccountDirectory:
         account = self.get(name)
         return self._update(account.id, **changes) if changes else account
 
+    def set_overage_budget(self, name: str, budget: float | None) -> Account:
+        """How many credits of overage it may use in a period; None for what the settings say."""
+        return self._update(self.get(name).id, overage_budget=budget)
+
     def set_state(self, account_id: str, state: State, reason: str | None = None) -> None:
         """Record how the account fares. Does nothing when it already says so, or the account is gone."""
         with self._database.change() as change:

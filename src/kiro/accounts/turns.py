@@ -17,8 +17,9 @@ from typing import Final
 
 import msgspec
 
-from kiro.accounts.account import Account
+from kiro.accounts.account import Account, UsageSnapshot
 from kiro.accounts.health import FINE, Health, Outcome, after
+from kiro.accounts.overage import after_told, left_within, within_budget
 from kiro.accounts.pool import Ask, Choice, Take, View, Wait, choose, eligible
 from kiro.accounts.strategies import Standing, more_recent, standing
 from kiro.errors import KiroError, NoAccountReady
@@ -126,9 +127,10 @@ class Turns:
         """The place is free again. `spent` are the credits the answer has cost."""
         one = self._standings.get(account_id)
         if one is not None:
-            self._standings[account_id] = msgspec.structs.replace(
-                one, in_flight=max(0, one.in_flight - 1), left=one.left - spent
-            )
+            left = msgspec.structs.replace(one, in_flight=max(0, one.in_flight - 1), left=one.left - spent)
+            self._standings[account_id] = left
+            if spent and left.budget is not None and left.left <= 0:
+                self._check_budget(left)
         if self._waiting:
             self._serve()
 
@@ -189,14 +191,22 @@ class Turns:
         one = self._current().get(account_id)
         if one is None or one.health == health:
             return
-        self._standings[account_id] = standing(one.account, health, one)
+        self._standings[account_id] = standing(one.account, health, one, budget=one.budget)
         if tell:
             self._changed(one.account, health)
         if self._waiting:
             self._serve()
 
+    def credits_told(self, account_id: str, usage: UsageSnapshot) -> None:
+        """What Kiro says about the credits of an account: it goes on, or it rests until the period ends."""
+        one = self._current().get(account_id)
+        if one is None:
+            return
+        self.set_health(account_id, after_told(one.health, usage, one.budget, now=self._clock()))
+
     def refresh(self) -> None:
         """Accounts or settings have changed: perhaps somebody who waits can be served, or never will be."""
+        self._seen = None
         self._current()
         if self._waiting:
             self._serve()
@@ -218,6 +228,11 @@ class Turns:
         one = self._current().get(account_id)
         return one.last_started if one is not None else float("-inf")
 
+    def budget(self, account_id: str) -> float | None:
+        """How many credits of overage the account may use in a period; None for as many as Kiro allows."""
+        one = self._current().get(account_id)
+        return one.budget if one is not None else None
+
     # -- inside
 
     def _current(self) -> dict[str, Standing]:
@@ -226,11 +241,24 @@ class Turns:
         if accounts is not self._seen:
             before, self._seen = self._standings, accounts
             self._standings = {}
+            default = self._rules().overage_credits
             for account in accounts:
                 known = before.get(account.id)
                 health = known.health if known is not None else self._remembered.pop(account.id, FINE)
-                self._standings[account.id] = standing(account, health, known)
+                budget = account.overage_budget if account.overage_budget is not None else default
+                self._standings[account.id] = standing(account, health, known, budget=budget)
+            for one in list(self._standings.values()):
+                self._check_budget(one)
         return self._standings
+
+    def _check_budget(self, one: Standing) -> None:
+        """Rests an account whose overage has reached its budget, and frees one that has budget again."""
+        usage, now = one.account.usage, self._clock()
+        spent = left_within(usage, one.budget) - one.left if usage is not None else 0.0
+        health = within_budget(one.health, usage, one.budget, now=now, spent=spent)
+        if health is not one.health:
+            self._standings[one.id] = standing(one.account, health, one, budget=one.budget)
+            self._changed(one.account, health)
 
     def _choose(self, ask: Ask, rules: PoolSettings) -> Choice:
         standings, now = self._current(), self._clock()

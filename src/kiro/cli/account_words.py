@@ -153,6 +153,7 @@ def all_fields(account: Account, how: Shown) -> list[tuple[str, str]]:
         ("added", ago(account.created_at)),
         ("credits", credits_words(account)),
         ("overage", "on" if usage is not None and usage.overage else None),
+        ("overage budget", None if account.overage_budget is None else f"{account.overage_budget:g} credits a period"),
         ("credits renewed", ago(usage.resets_at) if usage is not None else None),
         ("plan", usage.plan if usage is not None else None),
     ]

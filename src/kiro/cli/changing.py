@@ -8,6 +8,7 @@ from kiro.errors import UsageError
 from kiro.upstream.endpoints import API_REGIONS, Flavour
 
 _NAMES = typer.Argument(..., metavar="NAME...", help="Names or ids of accounts.")
+_MOST_CREDITS = 1e9
 _FLAVOURS: tuple[Flavour, ...] = ("ide", "cli", "runtime")
 
 
@@ -35,6 +36,9 @@ def set_(
     ),
     region: str | None = typer.Option(None, "--region", help="Where Kiro answers for it; `none` finds out by itself."),
     flavour: str | None = typer.Option(None, "--flavour", help="API of Kiro's that it asks: ide, cli or runtime."),
+    overage_budget: str = typer.Option(
+        None, "--overage-budget", metavar="N", help="Credits of overage it may use per period; `none`: as set for all."
+    ),
     mode: str = modes.OPTION,
     yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask."),
 ) -> None:
@@ -44,13 +48,16 @@ def set_(
     read from another program's file.
     Example: `kiro accounts set work --priority 1 --proxy direct`.
     """
-    if all(given is None for given in (priority, proxy, region, flavour, mode)):
+    if all(given is None for given in (priority, proxy, region, flavour, overage_budget, mode)):
         raise UsageError("Nothing to set was given.", hint="For example: `kiro accounts set work --priority 1`.")
     if region not in (None, "none", *API_REGIONS):
         raise UsageError(f"Kiro does not answer in {region}.", hint=f"It answers in {', '.join(API_REGIONS)}.")
     chosen, wanted = _flavour(flavour), modes.read(mode)
+    budget = _credits(overage_budget)
     with opened_home() as home:
         account = home.accounts.get(name)
+        if overage_budget is not None:
+            home.accounts.set_overage_budget(account.id, budget)
         if wanted is not None:
             modes.change_one(home, account, wanted, yes=yes)
         if proxy is not None:
@@ -58,6 +65,21 @@ def set_(
             home.accounts.set_proxy(account.id, None if address == "none" else address)
         home.accounts.change(account.id, priority=priority, region="" if region == "none" else region, flavour=chosen)
     render.note(f"{account.name} is changed.")
+
+
+def _credits(text: str | None) -> float | None:
+    """A budget in credits; None for `none`, or when nothing was said."""
+    if text is None or text == "none":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= _MOST_CREDITS:
+        raise UsageError(
+            f"{text!r} is no number of credits.", hint="0 uses no overage at all; `none` lifts the budget."
+        )
+    return value
 
 
 def _flavour(text: str | None) -> Flavour | None:

@@ -14,8 +14,8 @@ from typing import Final
 import msgspec
 
 from kiro.accounts.access import AccessKeeper
-from kiro.accounts.account import Account
-from kiro.accounts.health import Health, after_recheck
+from kiro.accounts.account import Account, usage_snapshot
+from kiro.accounts.health import Health
 from kiro.accounts.turns import Turns
 from kiro.errors import KiroError
 from kiro.upstream.queries import UsageLimits
@@ -96,12 +96,8 @@ class Upkeep:
                     await self._keeper.refresh_ahead(account.id, _AHEAD)
                 if needs.usage or needs.recheck:
                     self._usage_asked[account.id] = self._clock()
-                    limits = await self._look_up(account.id)
-                    self._told(account, limits)
+                    usage = usage_snapshot(await self._look_up(account.id), self._clock())
+                    if usage is not None:
+                        self._turns.credits_told(account.id, usage)
             except KiroError as error:
                 log.info("upkeep of account %s: %s", account.name, error.message)
-
-    def _told(self, account: Account, limits: UsageLimits) -> None:
-        health = self._turns.health(account.id)
-        again = after_recheck(health, remaining=limits.remaining, resets_at=limits.resets_at, now=self._clock())
-        self._turns.set_health(account.id, again)

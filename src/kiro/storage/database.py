@@ -139,6 +139,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         ) WITHOUT ROWID""",
         *(_COUNT_KEYS.format(event=event) for event in ("insert", "delete")),
     ),
+    ("ALTER TABLE accounts ADD COLUMN overage_budget REAL",),
 )
 
 

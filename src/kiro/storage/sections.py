@@ -40,6 +40,7 @@ class PoolSettings(msgspec.Struct, frozen=True):
     min_interval_ms: int
     requests_per_minute: int
     total_requests_per_minute: int
+    overage_credits: float | None
 
 
 class RelaySettings(msgspec.Struct, frozen=True):

@@ -131,6 +131,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         "pool.total_requests_per_minute", Whole(0, 100_000), 0, "", "Starts per minute altogether; 0 sets no limit."
     ),
+    Setting(
+        "pool.overage_credits",
+        Amount(0, 1_000_000_000, optional=True),
+        None,
+        "credits",
+        "Overage an account may use per period, where it is switched on at Kiro; empty: as much as Kiro allows.",
+    ),
     Setting("relay.resume", Flag(), True, "", "Continue an answer that was cut once, on another account."),
     Setting("relay.max_attempts_per_account", Whole(1, 20), 3, "", "Tries of one request with one account."),
     Setting("relay.max_attempts", Whole(1, 100), 9, "", "Tries of one request altogether."),
