@@ -217,7 +217,8 @@ def _tell(report: "ImportReport", taken: list[Taken], *, as_json: bool) -> None:
         (str(one.index + 1), "refused", "", f"Entry {one.index + 1} {MEANINGS[one.code]}.") for one in report.rejected
     ]
     if rows:
-        render.table(("ENTRY", "RESULT", "NAME", ""), sorted(rows, key=lambda row: int(row[0])))
+        rows.sort(key=lambda row: int(row[0]))
+        render.table(("ENTRY", "RESULT", "NAME", ""), rows)
     for code in sorted(report.warnings):
         render.note(f"note: {MEANINGS[code]}")
 

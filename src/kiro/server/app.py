@@ -15,7 +15,7 @@ from kiro import __version__
 from kiro.accounts.pool import Ask
 from kiro.errors import AccountError, KiroError, UnknownModel, UnknownRoute, WrongMethod
 from kiro.protocols import PROTOCOLS, openai_responses
-from kiro.protocols.base import ModelCard
+from kiro.protocols.base import ModelCard, retry_headers
 from kiro.runtime import Runtime
 from kiro.server.answer import PATIENCE, RUNTIME, Dialect, Visit, conversing, counting, guarded
 from kiro.server.responses import ResponsesDialect, delete, input_items, no_websocket, show
@@ -164,14 +164,15 @@ async def _alive(_: web.Request) -> web.StreamResponse:
 
 
 async def _ready(request: web.Request) -> web.StreamResponse:
-    """Whether some account can serve, without naming any, and how many requests wait for a place."""
+    """Whether some account can serve, without naming any; how many requests are answered, and wait for a place."""
     runtime = request.app[RUNTIME]
-    told = {"status": "ready", "waiting": runtime.turns.waiting}
+    told = {"status": "ready", "in_flight": runtime.turns.in_flight, "waiting": runtime.turns.waiting}
     try:
         runtime.relay.choose()
-    except AccountError:
+    except AccountError as error:
         told["status"] = "no account is ready"
-        return web.Response(status=503, body=_ENCODE(told), content_type="application/json")
+        headers = retry_headers(error, 503)
+        return web.Response(status=503, body=_ENCODE(told), headers=headers, content_type="application/json")
     return web.Response(body=_ENCODE(told), content_type="application/json")
 
 
