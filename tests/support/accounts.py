@@ -17,6 +17,7 @@ RULES = PoolSettings(
     requests_per_minute=0,
     total_requests_per_minute=0,
     overage_credits=None,
+    health_check_minutes=10.0,
 )
 
 

@@ -223,6 +223,11 @@ class Turns:
         """How many places are taken, over all accounts."""
         return sum(one.in_flight for one in self._standings.values())
 
+    def in_service(self, account_id: str) -> bool:
+        """Whether the account is used: neither disabled nor set aside nor resting."""
+        one = self._current().get(account_id)
+        return one is not None and one.usable and not one.health.resting(self._clock())
+
     def last_used(self, account_id: str) -> float:
         """When the last request with this account began, in seconds; minus infinity for never."""
         one = self._current().get(account_id)

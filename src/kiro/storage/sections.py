@@ -41,6 +41,7 @@ class PoolSettings(msgspec.Struct, frozen=True):
     requests_per_minute: int
     total_requests_per_minute: int
     overage_credits: float | None
+    health_check_minutes: float
 
 
 class RelaySettings(msgspec.Struct, frozen=True):

@@ -138,6 +138,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "credits",
         "Overage an account may use per period, where it is switched on at Kiro; empty: as much as Kiro allows.",
     ),
+    Setting(
+        "pool.health_check_minutes",
+        Amount(0, 10080),
+        10.0,
+        "min",
+        "Accounts not used for so long are looked at, by a question that costs no credits; 0 never.",
+    ),
     Setting("relay.resume", Flag(), True, "", "Continue an answer that was cut once, on another account."),
     Setting("relay.max_attempts_per_account", Whole(1, 20), 3, "", "Tries of one request with one account."),
     Setting("relay.max_attempts", Whole(1, 100), 9, "", "Tries of one request altogether."),
