@@ -85,6 +85,12 @@ class Home:
         )
         return Vault(self.paths.vault_file, around)
 
+    def upstream_proxy(self, settings: Settings) -> str | None:
+        """The proxy for all accounts, with its password. Blocks."""
+        from kiro.storage import proxy_password
+
+        return proxy_password.whole(self.vault, settings.upstream.proxy)
+
     @cached_property
     def accounts(self) -> "AccountDirectory":
         from kiro.accounts.directory import AccountDirectory
@@ -120,7 +126,7 @@ class Runtime:
         self.settings: Settings = home.loaded.settings
         self.started_at = time.time()
         settings = self.settings
-        self.client = KiroClient(idle_timeout_s=settings.relay.idle_timeout_s, proxy=settings.upstream.proxy)
+        self.client = KiroClient(idle_timeout_s=settings.relay.idle_timeout_s)
         self.keeper = AccessKeeper(
             home.accounts, self._send, urls=self._refresh_urls(), region=settings.upstream.region
         )
@@ -412,7 +418,8 @@ class Runtime:
         """Hands changed settings to the parts that keep a copy."""
         settings = self.settings
         self.keeper.configure(self._refresh_urls(), settings.upstream.region)
-        self.client.configure(idle_timeout_s=settings.relay.idle_timeout_s, proxy=settings.upstream.proxy)
+        proxy = self.home.upstream_proxy(settings)
+        self.client.configure(idle_timeout_s=settings.relay.idle_timeout_s, proxy=proxy)
         models = settings.models
         self.models.configure(
             aliases=models.aliases, hidden=models.hidden, suffix=models.thinking_suffix or "", compat=models.compat

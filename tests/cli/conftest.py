@@ -1,6 +1,8 @@
 """Homes for commands, with and without an account of an emulated Kiro."""
 
+import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from kiro.emulator.seed import social_file
 from kiro.emulator.server import Emulator, running_in_thread
 from support.commandline import Kiro
+from support.forward import Forward
 
 
 @pytest.fixture
@@ -31,3 +34,23 @@ def signed_in(kiro: Kiro, upstream: Emulator, tmp_path: Path) -> Kiro:
     file.write_text(json.dumps(social_file(upstream, upstream.people.add("first"))))
     kiro.ok("accounts", "import", str(file), "--name", "first")
     return kiro
+
+
+@pytest.fixture
+def proxy_login() -> Iterator[tuple[Forward, str]]:
+    """A proxy on the way to Kiro in a thread of its own, and its address with user name and password."""
+    forward = Forward(("me", "s3cr3t-of-the-proxy"))
+    started, stop = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        async with forward:
+            started.set()
+            while not stop.is_set():
+                await asyncio.sleep(0.02)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    started.wait(10)
+    yield forward, forward.url("http", "me:s3cr3t-of-the-proxy")
+    stop.set()
+    thread.join(10)

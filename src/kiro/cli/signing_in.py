@@ -82,7 +82,7 @@ async def opened_sender(home: "Home") -> AsyncIterator["Send"]:
     from kiro.auth.http import HttpReply
     from kiro.upstream.client import KiroClient
 
-    async with KiroClient(proxy=home.loaded.settings.upstream.proxy) as client:
+    async with KiroClient(proxy=home.upstream_proxy(home.loaded.settings)) as client:
 
         async def send(ask: "HttpAsk") -> "HttpReply":
             status, headers, body = await client.fetch(

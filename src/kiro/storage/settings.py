@@ -303,7 +303,8 @@ def _password_warnings(values: Mapping[str, Value], origins: Mapping[str, Origin
     proxy = values["upstream.proxy"]
     if origins["upstream.proxy"].source == "file" and proxy and without_password(str(proxy)) != proxy:
         text = "upstream.proxy in config.toml holds a password, which the file does not protect."
-        return [f"{text} Give it in the environment variable KIRO_UPSTREAM_PROXY instead."]
+        hint = "`kiro config set upstream.proxy -` keeps it in the vault; KIRO_UPSTREAM_PROXY is another place for it."
+        return [f"{text} {hint}"]
     return []
 
 
