@@ -342,16 +342,22 @@ class Runtime:
     async def usage_limits(self, name: str | None, allowed: "frozenset[str] | None" = None) -> dict[str, Any]:
         """Credits of one account, or of the one whose turn it is; of one that rests, too: they may say why."""
         from kiro.accounts.pool import Ask
+        from kiro.accounts.showing import shown
 
         account = self.turns.look_anyway(Ask(only=name, allowed=allowed))
         limits = await self.usage(account.id)
+        how = shown(account, self.turns.health(account.id), now=time.time())
         return {
             "account": account.name,
+            "state": how.state,
+            "reason": how.reason,
+            "until": how.until,
             "plan": limits.plan,
             "used": limits.used,
             "limit": limits.limit,
             "remaining": limits.remaining,
             "resets_at": limits.resets_at,
+            "asked_at": self._usage[account.id][0],
             "overage": {
                 "enabled": limits.overage_enabled,
                 "used": limits.overage_used,

@@ -132,6 +132,10 @@ async def test_usage_limits_are_told_while_the_account_rests(tmp_path, kiro):
             proxy.runtime.turns.set_health(one.id, rest)
         assert await usage_of(proxy, "/v1/kiro/usage-limits") == (200, "first")
         assert await usage_of(proxy, "/a/second/v1/kiro/usage-limits") == (200, "second")
+        async with proxy.get("/v1/kiro/usage-limits") as response:
+            told = await response.json()
+        assert (told["state"], told["reason"]) == ("exhausted", "credits of the month are spent")
+        assert (told["until"], told["limit"], told["asked_at"] > 1e9) == (9e9, 1000.0, True)
 
 
 async def usage_of(proxy, path):
