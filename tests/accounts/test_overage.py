@@ -83,7 +83,7 @@ def test_an_answer_that_spends_the_last_credit_counts():
 
 
 def test_after_a_look_a_spent_account_is_tried_within_its_budget_only():
-    spent = Health("exhausted", "credits of the month are spent", NOW - 10, NOW + 9e5, 1)
+    spent = Health("exhausted", "credits of the month are spent", NOW - 100, NOW + 9e5, 1)
     assert after_told(spent, told(10.0), 50.0, now=NOW).on_probation(NOW)
     assert not after_told(spent, told(50.0), 50.0, now=NOW).on_probation(NOW)
 
