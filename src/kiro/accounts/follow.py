@@ -1,14 +1,13 @@
-"""Accounts that live in another program's store: it is read anew, because that program refreshes its sign-in.
+"""Accounts that follow another program's sign-in: its store is read anew, never refreshed and never written.
 
-If we rotated a refresh token that the Kiro IDE or CLI also holds, that program would be signed out; so it
-stays the only one that refreshes, unless the account is shared (`accounts.sharing`).
+If we rotated a refresh token that the Kiro IDE or CLI also holds, that program would be signed out;
+so the other program stays the only one that refreshes.
 """
 
 import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -18,25 +17,15 @@ from kiro.auth.discover import profile_files
 from kiro.auth.formats import read_import
 from kiro.errors import StorageError
 
-_WITH_PROFILE: Final = (SocialCredentials, IdcCredentials, ExternalIdpCredentials)
 
-
-class Source(msgspec.Struct, frozen=True):
-    """What a store holds for an account; the file was last changed at `changed_at` (seconds since 1970)."""
-
-    credentials: Credentials
-    changed_at: float
-
-
-def read_source(account: Account, now: datetime, extra_hosts: tuple[str, ...] = ()) -> Source | None:
-    """What the store holds for this account now; `None` when nobody of its kind is signed in there. Blocks."""
+def read_source(account: Account, now: datetime, extra_hosts: tuple[str, ...] = ()) -> Credentials | None:
+    """What the followed store holds for this account now; `None` when nobody of its kind is signed in there. Blocks."""
     if account.source is None:
         return None
     path = Path(account.source)
     try:
-        changed_at = max(file.stat().st_mtime for file in (path, _log_of(path)) if file.exists())
         data = path.read_bytes()
-    except (FileNotFoundError, ValueError):
+    except FileNotFoundError:
         return None
     except OSError as error:
         raise StorageError(
@@ -45,12 +34,7 @@ def read_source(account: Account, now: datetime, extra_hosts: tuple[str, ...] = 
 
     report = read_import(data, name=path.name, siblings=beside(path), now=now, extra_hosts=extra_hosts)
     found = [one.credentials for one in report.accounts if kind_of(one.credentials) == account.kind]
-    return Source(_with_known_profile(found[0], account.profile_arn), changed_at) if found else None
-
-
-def _log_of(path: Path) -> Path:
-    """Where a database in write-ahead mode has its latest rows."""
-    return path.with_name(f"{path.name}-wal")
+    return _with_known_profile(found[0], account.profile_arn) if found else None
 
 
 def beside(path: Path) -> Callable[[str], bytes | None]:
@@ -80,6 +64,10 @@ def _home() -> Path:
 
 def _with_known_profile(found: Credentials, arn: str | None) -> Credentials:
     """Stores do not always hold the profile; the one that was found for the account stays."""
-    if isinstance(found, _WITH_PROFILE) and found.profile_arn is None and arn:
+    if (
+        isinstance(found, SocialCredentials | IdcCredentials | ExternalIdpCredentials)
+        and found.profile_arn is None
+        and arn
+    ):
         return msgspec.structs.replace(found, profile_arn=arn)
     return found

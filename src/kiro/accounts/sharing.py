@@ -20,7 +20,7 @@ import msgspec
 
 from kiro.accounts.account import Account
 from kiro.accounts.directory import AccountDirectory
-from kiro.accounts.follow import Source, read_source
+from kiro.accounts.follow import read_source
 from kiro.auth.credentials import ApiKeyCredentials, Credentials, TokenCredentials, can_refresh, expiry
 from kiro.auth.write_back import write_back
 from kiro.errors import StorageError
@@ -29,6 +29,13 @@ _MARGIN: Final = timedelta(minutes=3)
 _QUIET_S: Final = 60.0
 
 log: Final = logging.getLogger("kiro")
+
+
+class Source(msgspec.Struct, frozen=True):
+    """What a store holds for an account; the file was last changed at `changed_at` (seconds since 1970)."""
+
+    credentials: Credentials
+    changed_at: float
 
 
 class _Seen(msgspec.Struct, frozen=True):
@@ -51,13 +58,13 @@ class ForeignStores:
         self, account: Account, stored: Credentials | None, hosts: tuple[str, ...], *, locked: bool
     ) -> Credentials | None:
         """The account's sign-in, as its program has it now. `locked`: the caller holds the account's lock."""
-        source = read_source(account, self._clock(), hosts)
+        source = self._read(account, hosts)
         self._look(account.id, source)
         if source is None or (stored is not None and _mark(source.credentials) == _mark(stored)):
             return stored
         with contextlib.nullcontext() if locked else self._directory.lock(account.id):
             stored = self._directory.credentials(account.id)
-            source = read_source(account, self._clock(), hosts)
+            source = self._read(account, hosts)
             if source is None:
                 return stored
             if account.mode == "shared" and stored is not None and self._is_old(account, source, stored):
@@ -96,8 +103,13 @@ class ForeignStores:
             return None
         if self._deliver(account, used, renewed) is not False:
             return renewed
-        source = read_source(account, self._clock(), hosts)
+        source = self._read(account, hosts)
         return renewed if source is None else self._adopt(account, source.credentials)
+
+    def _read(self, account: Account, hosts: tuple[str, ...]) -> Source | None:
+        changed_at = _changed_at(Path(account.source or ""))
+        found = read_source(account, self._clock(), hosts)
+        return Source(found, changed_at) if found is not None else None
 
     def _deliver(self, account: Account, used: TokenCredentials, renewed: TokenCredentials) -> bool | None:
         """Whether the store has the new tokens now; None when it could not be written."""
@@ -139,6 +151,15 @@ class ForeignStores:
         same = before is not None and before.mark == mark
         since = before.since if before is not None and same else self._clock().timestamp()
         self._seen[account_id] = _Seen(mark, since, source.changed_at)
+
+
+def _changed_at(path: Path) -> float:
+    """When the store changed last; a database in write-ahead mode has its latest rows in another file."""
+    times = [0.0]
+    for file in (path, path.with_name(f"{path.name}-wal")):
+        with contextlib.suppress(OSError):  # reading it tells what is wrong with it
+            times.append(file.stat().st_mtime)
+    return max(times)
 
 
 def _mark(credentials: Credentials) -> bytes:
