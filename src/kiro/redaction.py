@@ -52,7 +52,7 @@ _TOKEN: Final = re.compile(
     r"ao[ar][A-Za-z0-9+/=_\-:]{16,}"
     r"|ksk_[A-Za-z0-9_\-]{8,}"
     r"|sk-kiro-[A-Za-z0-9_\-]{8,}"
-    r"|eyJ[A-Za-z0-9_\-]{4,}\.[A-Za-z0-9_\-]{4,}\.[A-Za-z0-9_\-]*"
+    r"|eyJ[A-Za-z0-9_\-]{4,}\.[A-Za-z0-9_\-]{2,}\.[A-Za-z0-9_\-]*"
 )
 _BEARER: Final = re.compile(r"(?i)(bearer\s+)[^\s\"',;]{8,}")
 _PAIR: Final = re.compile(

@@ -60,6 +60,12 @@ def test_under_wsl_the_linux_side_comes_before_the_windows_side():
     assert "/mnt/c/Users/Sue/AppData/Local/kiro-cli/data.sqlite3" in found
 
 
+def test_what_lies_on_the_windows_side_is_marked():
+    found = candidates("linux", HOME, {}, windows_homes=(Path("/mnt/c/Users/Sue"),))
+    assert {one.windows for one in found if one.path.is_relative_to("/mnt")} == {True}
+    assert {one.store.endswith("(Windows)") == one.windows for one in found} == {True}
+
+
 def test_what_the_environment_names_comes_first_and_each_file_once():
     usual = "/home/sue/.aws/sso/cache/kiro-auth-token.json"
     found = paths("linux", {"KIRO_CREDS_FILE": usual})

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kiro.auth.codes import MEANINGS
 from kiro.auth.credentials import (
@@ -18,6 +20,7 @@ from kiro.auth.credentials import (
     kind_of,
     profile_arn,
 )
+from kiro.auth.fields import EXPIRY_NAMES, NAMES
 from kiro.auth.formats import ImportReport, read_import
 from kiro.auth.records import ImportedAccount
 
@@ -153,6 +156,71 @@ def test_a_proxy_with_user_and_password_becomes_one_hidden_address():
     [account] = read(data).accounts
     assert account.proxy.reveal() == "http://me:a%40b@p.example:3128"
     assert "a%40b" not in repr(account)
+
+
+@pytest.mark.parametrize("proxy", ["10.0.0.1:3128", "ftp://p.example", "http://", "http://[::1", "http://a b:1"])
+def test_a_proxy_that_cannot_be_used_is_dropped_with_a_remark(proxy):
+    report = read(json.dumps({"kiroApiKey": "ksk_x", "proxyUrl": proxy}).encode())
+    assert report.accounts[0].proxy is None
+    assert report.warnings == {"W_BAD_PROXY"}
+
+
+def test_half_characters_spoil_a_token_but_not_a_nickname():
+    token = b'[{"refreshToken":"aor\\ud800' + b"r" * 100 + b'","authMethod":"social"}]'
+    assert [one.code for one in read(token).rejected] == ["R_UNREADABLE"]
+    assert read(b'{"kiroApiKey":"ksk_x","nickname":"sue\\ud83d"}').accounts[0].name == "sue?"
+    own = b'{"format":"kiro-accounts","version":1,"accounts":[{"credentials":{"type":"api_key","api_key":"\\ud800"}}]}'
+    assert [one.code for one in read(own).rejected] == ["R_UNREADABLE"]
+
+
+def test_a_priority_beyond_all_numbers_is_none():
+    assert read(b'{"kiroApiKey":"ksk_x","priority":100000000000000000000}').accounts[0].priority is None
+
+
+WORDS = [name for names in NAMES.values() for name in names]
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+    | st.sampled_from(
+        ["social", "IdC", "kiro", "json", "refresh_token", "https://login.microsoftonline.com/t", "ksk_abcd"]
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=6),
+    max_leaves=12,
+)
+MARKS = [
+    "type",
+    "format",
+    "accounts",
+    "credentials",
+    "oauth_flow",
+    "arn",
+    "app",
+    "weight",
+    "enabled",
+    "priority",
+    "version",
+]
+DOCUMENTS = st.dictionaries(st.sampled_from([*WORDS, *MARKS, *EXPIRY_NAMES]), VALUES, max_size=8)
+
+
+@given(document=DOCUMENTS | st.lists(DOCUMENTS, max_size=3))
+def test_no_document_breaks_the_reader(document):
+    report = read(json.dumps(document).encode())
+    assert {*report.file_errors, *report.warnings, *(one.code for one in report.rejected)} <= MEANINGS.keys()
+
+
+@given(rows=st.lists(DOCUMENTS | VALUES, max_size=3))
+def test_no_row_breaks_the_reader_of_our_own_format(rows):
+    own = {
+        "format": "kiro-accounts",
+        "version": 1,
+        "accounts": [*rows, {"credentials": {"type": "api_key", "api_key": "k"}}],
+    }
+    report = read(json.dumps(own).encode())
+    assert [one.index for one in report.accounts] == [len(rows)]
 
 
 def test_a_machine_id_is_kept_and_a_uuid_is_written_twice():

@@ -60,6 +60,20 @@ def test_importing_again_updates_and_keeps_the_id(kiro):
     assert kiro.json("accounts", "list") == before
 
 
+def test_one_person_twice_in_a_file_is_one_account_and_each_entry_is_told(kiro, tmp_path):
+    file = tmp_path / "twice.json"
+    person = {"authMethod": "social", "email": "sue@example.com"}
+    tokens = ("a" * 120, "b" * 120, "a" * 120)
+    file.write_text(json.dumps([{"refreshToken": token, **person} for token in tokens] + ["no object"]))
+    told = kiro.json("accounts", "import", str(file))
+    assert [(one["index"], one["result"], one["name"]) for one in told["accounts"]] == [
+        (0, "added", "sue"),
+        (1, "updated", "sue"),
+    ]
+    assert [(one["index"], one["code"]) for one in told["refused"]] == [(2, "R_DUPLICATE"), (3, "R_NOT_AN_OBJECT")]
+    assert names(kiro) == ["sue"]
+
+
 def test_the_list_has_exactly_the_promised_fields(kiro):
     kiro.ok("accounts", "import", str(TWO))
     first = kiro.json("accounts", "list")[0]
@@ -158,6 +172,26 @@ def test_a_file_of_another_program_is_warned_about_unless_followed(kiro, tmp_pat
     assert "lose its sign-in" in kiro.call("accounts", "import", str(file))[2]
     assert "lose its sign-in" not in kiro.call("accounts", "import", str(file), "--follow")[2]
     assert "the program it belongs to" in kiro.ok("accounts", "show", "google")
+
+
+def test_a_file_with_two_accounts_of_a_kind_is_not_followed(kiro, tmp_path):
+    file = tmp_path / "two.json"
+    file.write_text(json.dumps([{"refreshToken": letter * 120, "authMethod": "social"} for letter in "ab"]))
+    status, _, err = kiro.call("accounts", "import", str(file), "--follow", "--yes")
+    assert status == 2
+    assert "Several accounts of one kind" in err
+    assert names(kiro) == []
+
+
+def test_a_name_that_another_account_has_changes_nothing(kiro, tmp_path):
+    kiro.ok("accounts", "import", str(TWO))
+    before = [kiro.json("accounts", "list"), (kiro.home / "vault.json").read_bytes()]
+    file = tmp_path / "one.json"
+    file.write_text(json.dumps({"refreshToken": "n" * 120, "authMethod": "social", "email": "user211@example.com"}))
+    status, _, err = kiro.call("accounts", "import", str(file), "--name", "fake-212", "--yes")
+    assert status == 2
+    assert "already an account named fake-212" in err
+    assert [kiro.json("accounts", "list"), (kiro.home / "vault.json").read_bytes()] == before
 
 
 def test_accounts_are_renamed_disabled_enabled_and_removed(kiro):

@@ -1,7 +1,9 @@
 """`kiro accounts export`, and the way back."""
 
 import json
+import os
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -41,18 +43,138 @@ def test_an_export_is_sealed_private_and_comes_back_whole(two, file):
     assert "refreshed in two places" in done.stderr
     if sys.platform != "win32":
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    ids = [one["id"] for one in two.json("accounts", "list")]
     before = emptied(two)
     assert two.run("accounts", "import", str(file), **PASSPHRASE).returncode == 0
     assert told(two) == before
+    assert [one["id"] for one in two.json("accounts", "list")] == ids
 
 
-@pytest.mark.parametrize("form", ["kiro", "kiro-rs", "account-manager"])
+@pytest.mark.parametrize("form", ["kiro", "kiro-rs", "account-manager", "kiro-go"])
 def test_every_format_comes_back_in_the_open(two, file, form):
     done = two.run("accounts", "export", "-o", str(file), "--format", form, "--plain")
     assert "in the open" in done.stderr
     before = emptied(two)
     assert two.run("accounts", "import", str(file)).returncode == 0
     assert told(two) == before
+
+
+BUILDER = {"refreshToken": "b" * 120, "authMethod": "builder-id", "clientId": "c", "clientSecret": "hush-hush-1"}
+IDC = {"refreshToken": "c" * 120, "authMethod": "idc", "clientId": "c", "clientSecret": "hush-hush-2"}
+COMPANY = {"startUrl": "https://d-1.awsapps.com/start", "authRegion": "eu-west-1"}
+ARN = {"profileArn": "arn:aws:codewhisperer:eu-central-1:000000000000:profile/FAKEEXAMPLE1"}
+ENTRA = {"refreshToken": "d" * 120, "authMethod": "external_idp", "clientId": "c"}
+TENANT = {"tokenEndpoint": "https://login.microsoftonline.com/t/token"}
+EVERY_KIND = [
+    {
+        "refreshToken": "a" * 120,
+        "authMethod": "social",
+        "provider": "Github",
+        "email": "sue@example.com",
+        "priority": 4,
+    },
+    BUILDER | {"name": "Home.9", "endpoint": "cli", "machineId": "0f" * 32},
+    IDC | COMPANY | ARN | {"disabled": True, "name": "work"},
+    ENTRA | TENANT | {"name": "company", "proxyUrl": "http://u:p4ssword@127.0.0.1:9"},
+    {"kiroApiKey": "ksk_" + "e" * 20, "name": "robot", "apiRegion": "eu-central-1"},
+]
+
+
+@pytest.fixture
+def five(kiro, tmp_path):
+    """An account of every kind, with everything an account can have."""
+    source = tmp_path / "five.json"
+    source.write_text(json.dumps(EVERY_KIND))
+    kiro.ok("accounts", "import", str(source))
+    kiro.ok("accounts", "set", "robot", "--flavour", "runtime")
+    return kiro
+
+
+def everything(kiro, tmp_path):
+    """All that is kept of each account, with its secrets."""
+    whole = tmp_path / "whole.json"
+    kiro.ok("accounts", "export", "-o", str(whole), "--plain", "--yes")
+    accounts = json.loads(whole.read_text())["accounts"]
+    return sorted(({**one, "id": None} for one in accounts), key=lambda one: one["name"])
+
+
+WAYS = {"sealed": ("kiro", ()), **{form: (form, ("--plain",)) for form in ("kiro", "kiro-rs", "account-manager")}}
+
+
+@pytest.mark.parametrize(("form", "options"), WAYS.values(), ids=WAYS.keys())
+def test_every_kind_comes_back_with_all_that_belongs_to_it(five, file, tmp_path, form, options):
+    five.env |= PASSPHRASE
+    before = everything(five, tmp_path)
+    assert [one["credentials"]["type"] for one in before] == ["builder_id", "external_idp", "api_key", "social", "idc"]
+    status, _, err = five.call("accounts", "export", "-o", str(file), "--format", form, *options)
+    assert status == 0
+    if form == "kiro-rs":
+        assert "kiro-rs files cannot tell of robot: the API flavour." in err
+        before = [{**one, "flavour": "ide"} if one["name"] == "robot" else one for one in before]
+    else:
+        assert "cannot tell" not in err
+    emptied(five)
+    five.ok("accounts", "import", str(file), "--yes")
+    assert everything(five, tmp_path) == before
+    assert [one["result"] for one in five.json("accounts", "import", str(file))["accounts"]] == ["updated"] * 5
+    assert everything(five, tmp_path) == before
+
+
+def test_what_a_format_cannot_hold_is_told_by_name(five, file):
+    status, _, err = five.call("accounts", "export", "-o", str(file), "--format", "kiro-go", "--plain")
+    assert status == 0
+    assert "company is left out: kiro-go files do not know its kind of sign-in" in err
+    assert "robot is left out" in err
+    assert "3 accounts written" in err
+    assert "kiro-go files cannot tell of sue: the priority." in err
+    assert "kiro-go files cannot tell of Home.9: the API flavour." in err
+
+
+def test_a_format_that_holds_nothing_of_it_is_refused(five, file):
+    status, _, err = five.call("accounts", "export", "robot", "-o", str(file), "--format", "kiro-gateway", "--plain")
+    assert status == 1
+    assert "kiro-gateway files can hold none of these accounts." in err
+    assert not file.exists()
+
+
+def test_a_format_of_one_account_takes_one(five, file):
+    arguments = ("accounts", "export", "-o", str(file), "--format", "cliproxyapi", "--plain", "--yes")
+    status, _, err = five.call(*arguments)
+    assert status == 2
+    assert "holds one account" in err
+    assert five.call(*arguments, "Home.9")[0] == 0
+    assert json.loads(file.read_text())["type"] == "kiro"
+
+
+def test_an_export_never_shows_a_secret(five, file):
+    five.env |= PASSPHRASE
+    shown = ""
+    for form in ("kiro", "kiro-rs", "account-manager", "kiro-go", "kiro-gateway"):
+        shown += "".join(five.call("accounts", "export", "-o", str(file), "--format", form, "--plain", "--yes")[1:])
+        shown += "".join(five.call("accounts", "import", str(file), "--yes")[1:])
+    secrets = [
+        *("abcde"[number] * 20 for number in range(5)),
+        "hush-hush",
+        "p4ssword",
+        PASSPHRASE["KIRO_EXPORT_PASSPHRASE"],
+    ]
+    assert not [secret for secret in secrets if secret in shown]
+
+
+def test_an_old_export_does_not_end_a_sign_in_that_was_refreshed_since(signed_in, upstream, file):
+    """Its refresh token was used up by the refresh; the one that is here works."""
+    signed_in.ok("accounts", "export", "-o", str(file), "--plain")
+    rows = json.loads(file.read_text())
+    rows["accounts"][0]["credentials"]["expires_at"] = "2020-01-01T00:00:00Z"
+    file.write_text(json.dumps(rows))
+    assert signed_in.call("accounts", "refresh")[0] == 0
+    again = signed_in.json("accounts", "import", str(file))
+    assert [one["result"] for one in again["accounts"]] == ["kept"]
+    assert "The sign-in here is newer" in signed_in.ok("accounts", "import", str(file), "--yes")
+    assert signed_in.call("accounts", "refresh")[0] == 0
+    upstream.people.revoke(upstream.people.persons["first"])
+    assert signed_in.call("accounts", "refresh")[0] == 3
+    assert signed_in.json("accounts", "import", str(file))["accounts"][0]["result"] == "updated"
 
 
 def test_only_named_accounts_are_exported(two, file):
@@ -120,6 +242,64 @@ def test_a_file_that_exists_is_replaced_only_with_yes(two, file):
     assert two.run("accounts", "export", "-o", str(file), **PASSPHRASE).returncode == 2
     assert file.read_text() == "mine"
     assert two.run("accounts", "export", "-o", str(file), "--yes", **PASSPHRASE).returncode == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
+def test_a_link_is_not_followed(two, file, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    for target in (victim, tmp_path / "nothing"):
+        file.unlink(missing_ok=True)
+        file.symlink_to(target)
+        status, _, err = two.call("accounts", "export", "-o", str(file), "--plain", "--yes")
+        assert status == 1
+        assert "symbolic link" in err
+    assert victim.read_text() == "mine"
+    assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes and limits are POSIX")
+def test_what_is_no_plain_file_is_not_replaced(two, file):
+    os.mkfifo(file)
+    status, _, err = two.call("accounts", "export", "-o", str(file), "--plain", "--yes")
+    assert status == 1
+    assert "not a plain file" in err
+    assert stat.S_ISFIFO(file.stat().st_mode)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits are POSIX")
+def test_a_disk_that_takes_no_more_leaves_the_old_file_whole(two, tmp_path):
+    """The system stops the writing in the middle, as a full disk does; the database itself needs 32 KiB more."""
+    source = tmp_path / "large.json"
+    source.write_text(json.dumps([{"refreshToken": letter * 30_000, "authMethod": "social"} for letter in "abc"]))
+    two.ok("accounts", "import", str(source))
+    folder = tmp_path / "out"
+    folder.mkdir()
+    file = folder / "out.kiro"
+    file.write_text("the old file")
+    command = [sys.executable, "-m", "kiro", "accounts", "export", "-o", str(file), "--plain", "--yes"]
+    limit = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)); "
+    limited = [sys.executable, "-c", limit + "os.execv(sys.argv[1], sys.argv[1:])", *command]
+    done = subprocess.run(limited, env=two.env, capture_output=True, check=False, text=True)
+    assert done.returncode == 1
+    assert f"{file} cannot be written" in done.stderr
+    assert file.read_text() == "the old file"
+    assert [one.name for one in folder.iterdir()] == ["out.kiro"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_a_pipe_that_takes_no_more_is_told(two):
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "kiro", "accounts", "export", "--plain"],
+            env=two.env,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert "The export cannot be written: No space left on device." in done.stderr
 
 
 def test_a_sealed_file_without_anybody_to_ask_says_what_to_set(two, file):

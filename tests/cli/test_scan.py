@@ -1,8 +1,11 @@
 """`kiro accounts scan`: what other programs left on this computer."""
 
+import contextlib
 import json
+import os
 import shutil
 import sqlite3
+import sys
 from pathlib import Path
 
 import pytest
@@ -134,6 +137,94 @@ def test_a_store_that_others_can_read_is_warned_about(kiro, user):
     put_ide(user)
     (cache(user) / "kiro-auth-token.json").chmod(0o644)
     assert "can be read by others" in kiro.run("accounts", "scan").stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="mode bits are POSIX")
+def test_a_database_that_others_can_read_is_warned_about(kiro, user):
+    store = put_cli(user)
+    store.chmod(0o644)
+    assert f"{store} can be read by others" in kiro.call("accounts", "scan")[2]
+    store.chmod(0o600)
+    assert "can be read" not in kiro.call("accounts", "scan")[2]
+
+
+def test_one_sign_in_in_two_places_counts_once(kiro, user):
+    put_ide(user)
+    shutil.copy(cache(user) / "kiro-auth-token.json", cache(user) / "kiro-auth-token-copy.json")
+    found = kiro.json("accounts", "scan")
+    assert [one["status"] for one in found] == ["new", "same"]
+    assert found[1]["problem"] == f"the sign-in of {cache(user) / 'kiro-auth-token.json'}"
+    assert "1 account can be added" in kiro.call("accounts", "scan")[2]
+    assert [one["status"] for one in kiro.json("accounts", "scan", "--add")] == ["added", "known"]
+
+
+def test_two_persons_in_two_programs_are_two_accounts(kiro, user):
+    put_ide(user)
+    put_cli(user, "builder-id")
+    assert [one["status"] for one in kiro.json("accounts", "scan", "--add")] == ["added", "added"]
+
+
+def test_a_sign_in_that_was_imported_is_known_by_its_refresh_token(kiro, user):
+    put_ide(user)
+    kiro.ok("accounts", "import", str(cache(user) / "kiro-auth-token.json"), "--name", "mine")
+    assert [(one["status"], one["account"]) for one in kiro.json("accounts", "scan", "--add")] == [("known", "mine")]
+    assert len(kiro.json("accounts", "list")) == 1
+
+
+def test_a_place_that_a_variable_names_comes_first_and_has_to_be_there(kiro, user, tmp_path):
+    put_ide(user)
+    moved = tmp_path / "moved.json"
+    kiro.env["KIRO_CREDS_FILE"] = str(moved)
+    found = kiro.json("accounts", "scan")
+    assert [(one["path"], one["status"]) for one in found[:1]] == [(str(moved), "unusable")]
+    assert found[0]["problem"] == "KIRO_CREDS_FILE names it, and there is no such file."
+    (cache(user) / "kiro-auth-token.json").rename(moved)
+    assert [(one["path"], one["status"]) for one in kiro.json("accounts", "scan")] == [(str(moved), "new")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes are POSIX")
+def test_what_is_no_file_is_told_and_not_waited_for(kiro, user):
+    os.mkfifo(cache(user) / "kiro-auth-token.json")
+    assert [one["problem"] for one in kiro.json("accounts", "scan")] == ["It is not a file."]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
+def test_a_link_leads_to_the_store(kiro, user, tmp_path):
+    put_ide(user)
+    file = cache(user) / "kiro-auth-token.json"
+    file.rename(tmp_path / "elsewhere.json")
+    file.symlink_to(tmp_path / "elsewhere.json")
+    assert kiro.json("accounts", "scan")[0]["status"] == "new"
+    file.unlink()
+    file.symlink_to(tmp_path / "nowhere.json")
+    assert kiro.json("accounts", "scan") == []
+
+
+def test_a_store_that_is_locked_is_read_all_the_same(kiro, user):
+    store = put_cli(user)
+    with contextlib.closing(sqlite3.connect(store, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        assert kiro.json("accounts", "scan")[0]["status"] == "new"
+
+
+def test_a_file_that_its_program_is_still_writing_is_told_and_not_quoted(kiro, user):
+    put_ide(user)
+    file = cache(user) / "kiro-auth-token.json"
+    file.write_text(file.read_text()[:-40])
+    os.utime(file, (0, 0))
+    status, out, err = kiro.call("accounts", "scan")
+    assert status == 0
+    assert "not valid JSON" in out
+    assert "aor" not in out + err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a file that fails when it is read is in /proc")
+def test_a_store_that_cannot_be_read_is_told_and_does_not_stop_the_others(kiro, user):
+    (cache(user) / "kiro-auth-token.json").symlink_to("/proc/self/mem")
+    put_cli(user)
+    found = kiro.json("accounts", "scan")
+    assert [one["status"] for one in found] == ["unusable", "new"]
+    assert found[0]["problem"] == "It cannot be read: Input/output error."
 
 
 def test_a_key_in_the_environment_is_told_and_not_shown(kiro, user):

@@ -41,7 +41,7 @@ def test_whole_rounds_go_and_the_task_stays():
     assert messages[2] == user(MARKER)
     assert messages[-1] == user("and now?")
     assert estimate_conversation(trimmed.conversation) <= estimate_conversation(conversation) * 0.55
-    assert len(messages) == len(conversation.messages) - trimmed.removed + 1
+    assert len(messages) == len(conversation.messages) - len(trimmed.removed) + 1
     calls = {part.id for message in messages for part in message.parts if isinstance(part, ToolCall)}
     results = {part.call_id for message in messages for part in message.parts if isinstance(part, ToolResult)}
     assert calls == results

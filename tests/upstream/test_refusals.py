@@ -233,6 +233,12 @@ def test_any_body_gives_a_message(body, want):
     assert as_error(from_response(502, {}, body)).message == want
 
 
+def test_a_token_that_is_quoted_goes_no_further():
+    token = "aoaAAAAAG" + "x" * 80
+    for error in (http(400, "ValidationException", f"bad {token}"), frame("validationException", f"bad {token}")):
+        assert error.message == "bad [hidden]"
+
+
 def test_the_error_type_header_goes_first():
     signal = from_response(429, {"x-amzn-errortype": "ThrottlingException:http://x"}, b"{}")
     assert signal.shape == "throttling"

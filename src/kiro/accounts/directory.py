@@ -23,6 +23,7 @@ import msgspec
 from kiro.accounts import health_rows
 from kiro.accounts.account import Account, Mode, State, UsageSnapshot
 from kiro.accounts.health import Health
+from kiro.accounts.identity import SIGNS, is_newer, no_other, with_what_was_known
 from kiro.auth.credentials import (
     ApiKeyCredentials,
     Credentials,
@@ -30,9 +31,11 @@ from kiro.auth.credentials import (
     expiry,
     from_record,
     kind_of,
+    long_lived,
     profile_arn,
     to_record,
 )
+from kiro.auth.fields import is_proxy
 from kiro.auth.records import ImportedAccount
 from kiro.errors import StorageError, UsageError
 from kiro.redaction import Secret, without_password
@@ -49,10 +52,14 @@ _MACHINE_ID: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class Added(msgspec.Struct, frozen=True):
-    """What became of an added account: a new one, or one that was there already and has new secrets."""
+    """What became of an added account: a new one, or one that was there already and has new secrets.
+
+    `kept`: it was there, and its own secrets are the newer ones.
+    """
 
     account: Account
     merged: bool
+    kept: bool = False
 
 
 class AccountDirectory:
@@ -98,12 +105,20 @@ class AccountDirectory:
         mode: Mode = "own",
         source: str | None = None,
         now: datetime | None = None,
+        keep_newer: bool = False,
     ) -> Added:
-        """Add an account, or renew the secrets of the one it is. `name` is the person's choice for a new one."""
+        """Add an account, or renew the secrets of the one it is. `name` is the person's choice for a new one.
+
+        `keep_newer`: a sign-in that works and was refreshed after the newcomer stays; an old copy would end it.
+        """
         if name is not None:
             check_name(name)
         known = self.known(imported, source)
         if known is not None:
+            if name is not None:
+                self._refuse_taken(name, except_id=known.id)
+            if keep_newer and is_newer(known, imported):
+                return Added(known if name is None else self.rename(known.id, name), merged=True, kept=True)
             return Added(self._renew(known, imported, name, mode, source), merged=True)
         account = self._new(imported, name, mode, source, now or datetime.now(UTC))
         self._vault.put(account.id, _CREDENTIALS, to_record(imported.credentials))
@@ -121,7 +136,7 @@ class AccountDirectory:
             return same
         kind = kind_of(imported.credentials)
         alike = [account for account in self.list() if account.mode != "own" and account.kind == kind]
-        return next((account for account in alike if account.source == source and _no_other(account, imported)), None)
+        return next((account for account in alike if account.source == source and no_other(account, imported)), None)
 
     def credentials(self, account_id: str) -> Credentials | None:
         """The secrets of an account, decrypted anew each time."""
@@ -172,7 +187,7 @@ class AccountDirectory:
         if url is None:
             self._vault.remove(account.id, _PROXY)
             return self._update(account.id, proxy=None)
-        if url != "direct" and not re.match(r"(https?|socks5h?)://[^/\s]+", url):
+        if not is_proxy(url):
             raise UsageError("This proxy address cannot be used.", hint="http://, https:// or socks5://, or `direct`.")
         self._vault.put(account.id, _PROXY, url.encode())
         return self._update(account.id, proxy=without_password(url))
@@ -245,6 +260,7 @@ class AccountDirectory:
     def _renew(
         self, account: Account, imported: ImportedAccount, name: str | None, mode: Mode, source: str | None
     ) -> Account:
+        imported = with_what_was_known(account, imported)
         with self.lock(account.id):
             if not self.save_credentials(account.id, imported.credentials):
                 raise StorageError(f"The account {account.name} was removed meanwhile.", hint="Add it again.")
@@ -275,7 +291,7 @@ class AccountDirectory:
             self._refuse_taken(name)
         machine_id = imported.machine_id or ""
         return Account(
-            id=secrets.token_hex(6),
+            id=imported.id if imported.id and self.find(imported.id) is None else secrets.token_hex(6),
             name=name or free_name(suggested_name(imported), lambda text: self.find(text) is not None),
             kind=kind_of(imported.credentials),
             provider=imported.provider,
@@ -298,30 +314,21 @@ class AccountDirectory:
         )
 
     def _same(self, imported: ImportedAccount) -> Account | None:
-        """The account this one is: same kind, and same user, or same email and start URL, or the same long-lived secret.
+        """The account this one is. The surest sign decides, whatever the order of the accounts.
 
-        Secrets rotate, so the last rule only helps until the next refresh; it is all that bare tokens have.
+        The same long-lived secret is the same sign-in, also when its kind was guessed differently; it rotates, so this
+        only helps until the next refresh, and is all that bare tokens have. Then, among those of the same kind,
+        the id in a file of kiro's own; the same user; the same email, when nothing else tells the two apart.
         """
-        kind = kind_of(imported.credentials)
-        alike = [account for account in self.list() if account.kind == kind]
-        for account in alike:
-            if imported.user_id and account.user_id:
-                if imported.user_id == account.user_id:
-                    return account
-            elif imported.email and account.email:
-                same_email = imported.email.lower() == account.email.lower()
-                if (
-                    same_email
-                    and imported.start_url == account.start_url
-                    and _agree(imported.provider, account.provider)
-                ):
-                    return account
-        secret = _long_lived(imported.credentials)
-        for account in alike:
+        accounts = self.list()
+        secret = long_lived(imported.credentials)
+        for account in accounts:
             stored = self.credentials(account.id)
-            if stored is not None and _long_lived(stored) == secret:
+            if stored is not None and long_lived(stored) == secret:
                 return account
-        return None
+        kind = kind_of(imported.credentials)
+        alike = [account for account in accounts if account.kind == kind]
+        return next((account for sign in SIGNS for account in alike if sign(account, imported)), None)
 
     def _refuse_taken(self, name: str, except_id: str | None = None) -> None:
         other = self.find(name)
@@ -347,6 +354,8 @@ def check_name(name: str) -> None:
 
 def suggested_name(imported: ImportedAccount) -> str:
     """A name from what is known: the name or email it came with, else its provider or kind."""
+    if imported.name and _NAME.fullmatch(imported.name):
+        return imported.name
     kind = kind_of(imported.credentials)
     words = {"builder_id": "builder-id", "idc": "identity-center", "external_idp": "company", "api_key": "api-key"}
     candidates = (imported.name, (imported.email or "").partition("@")[0], imported.provider, words.get(kind))
@@ -366,25 +375,12 @@ def free_name(wanted: str, taken: Callable[[str], bool]) -> str:
     return name
 
 
-def _no_other(account: Account, imported: ImportedAccount) -> bool:
-    """Nothing says that these are two persons."""
-    return _agree(account.user_id, imported.user_id) and _agree(account.email, imported.email)
-
-
-def _agree(one: str | None, other: str | None) -> bool:
-    return one is None or other is None or one == other
-
-
 def _first_state(imported: ImportedAccount) -> State:
     """A sign-in that can neither be refreshed nor used as it stands needs a person."""
     credentials = imported.credentials
     if not can_refresh(credentials) and not isinstance(credentials, ApiKeyCredentials) and expiry(credentials) is None:
         return "misconfigured"
     return "active"
-
-
-def _long_lived(credentials: Credentials) -> Secret:
-    return credentials.api_key if isinstance(credentials, ApiKeyCredentials) else credentials.refresh_token
 
 
 def _stored(account: Account) -> tuple[Any, ...]:

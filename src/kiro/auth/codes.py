@@ -47,6 +47,7 @@ MEANINGS: Final[dict[str, str]] = {
     "W_CLIENT_SECRET_DROPPED": "A client secret that company sign-ins do not need was left out.",
     "W_EXPIRED": "The access token has expired; the first use refreshes it.",
     "W_EXPIRY_UNKNOWN": "When the access token ends is not known; the first use refreshes it.",
+    "W_BAD_PROXY": "A proxy address that cannot be used was ignored.",
     "W_BAD_ARN": "A profile ARN that is none was ignored.",
     "W_PLACEHOLDER_ARN": "A profile ARN that everybody has was ignored.",
     "W_PROFILE_ARN_MISSING": "The profile is not in the file; the first refresh brings it.",

@@ -142,6 +142,11 @@ def bearer(credentials: Credentials) -> Secret | None:
     return credentials.api_key if isinstance(credentials, ApiKeyCredentials) else credentials.access_token
 
 
+def long_lived(credentials: Credentials) -> Secret:
+    """The refresh token or the key: what two copies of one sign-in have in common, until it rotates."""
+    return credentials.api_key if isinstance(credentials, ApiKeyCredentials) else credentials.refresh_token
+
+
 def arn_region(arn: str | None) -> str | None:
     """The region inside a well-formed profile ARN, `None` for anything else."""
     found = _ARN.fullmatch(arn or "")

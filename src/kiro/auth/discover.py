@@ -25,11 +25,17 @@ _STORAGE_FOLDERS: Final = ("kiro.kiroagent", "kiro.kiro-agent")
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A file that may hold sign-ins, and whose it is. `folder`: look at every `*.json` in it instead."""
+    """A file that may hold sign-ins, and whose it is. `folder`: look at every `*.json` in it instead.
+
+    `named`: the variable that names it, so that it should be there. `windows`: it lies on the Windows side of WSL, where
+    mode bits mean nothing.
+    """
 
     path: Path
     store: str
     folder: bool = False
+    named: str | None = None
+    windows: bool = False
 
 
 def candidates(
@@ -38,7 +44,8 @@ def candidates(
     """Every place to look at, each once. `env` counts for `home` only; relative paths in it do not count."""
     found = [*_named(env), *_of_home(system, home, env)]
     for other in windows_homes:
-        found += _of_home("windows", other, {}, " (Windows)")
+        theirs = _of_home("windows", other, {})
+        found += [msgspec.structs.replace(one, store=f"{one.store} (Windows)", windows=True) for one in theirs]
     return tuple({candidate.path: candidate for candidate in reversed(found)}.values())[::-1]
 
 
@@ -69,20 +76,21 @@ def _named(env: Mapping[str, str]) -> Iterator[Candidate]:
         for name in names:
             path = _absolute(env, name)
             if path is not None:
-                yield Candidate(path / file if file and path.suffix != Path(file).suffix else path, store)
+                inside = path / file if file and path.suffix != Path(file).suffix else path
+                yield Candidate(inside, store, named=name)
 
 
-def _of_home(system: System, home: Path, env: Mapping[str, str], mark: str = "") -> Iterator[Candidate]:
+def _of_home(system: System, home: Path, env: Mapping[str, str]) -> Iterator[Candidate]:
     cache = home / ".aws" / "sso" / "cache"
-    yield Candidate(cache / _TOKEN_FILE, f"Kiro IDE{mark}")
+    yield Candidate(cache / _TOKEN_FILE, "Kiro IDE")
     for data in _data_folders(system, home, env):
-        yield Candidate(data / "kiro-cli" / _CLI_FILE, f"Kiro CLI{mark}")
+        yield Candidate(data / "kiro-cli" / _CLI_FILE, "Kiro CLI")
     for data in _data_folders(system, home, env):
-        yield Candidate(data / "amazon-q" / _CLI_FILE, f"Amazon Q CLI{mark}")
-    yield Candidate(home / ".kiro" / _TOKEN_FILE, f"Kiro{mark}")
-    yield Candidate(home / ".kiro" / "oauth_creds.json", f"AIClient-2-API{mark}")
-    yield Candidate(home / ".kiro-proxy" / "config.json", f"KiroProxy{mark}")
-    yield Candidate(cache, f"AWS tools{mark}", folder=True)
+        yield Candidate(data / "amazon-q" / _CLI_FILE, "Amazon Q CLI")
+    yield Candidate(home / ".kiro" / _TOKEN_FILE, "Kiro")
+    yield Candidate(home / ".kiro" / "oauth_creds.json", "AIClient-2-API")
+    yield Candidate(home / ".kiro-proxy" / "config.json", "KiroProxy")
+    yield Candidate(cache, "AWS tools", folder=True)
 
 
 def _data_folders(system: System, home: Path, env: Mapping[str, str]) -> tuple[Path, ...]:

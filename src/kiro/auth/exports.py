@@ -1,42 +1,75 @@
-"""Writes sign-ins in forms that other computers and programs read: our own, kiro-rs, Account Manager.
+"""Writes sign-ins in forms that other computers and programs read: our own, and those of `foreign`.
 
-Our own keeps everything. The other two keep what their programs know: `kiro-rs` the array of
-`credentials.json`, `account-manager` the nested export of Kiro Account Manager. Each of them comes back
-through `formats.read_import`. All of them hold the secrets in the open; `sealed` closes them.
+Our own keeps everything. The others keep what their programs know; `losses` tells what stays behind. Each of
+them comes back through `formats.read_import`. All of them hold the secrets in the open; `sealed` closes them.
 """
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Final, Literal, TypeAlias, assert_never
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
+from kiro.auth import foreign
 from kiro.auth.credentials import (
-    ApiKeyCredentials,
     BuilderIdCredentials,
     Credentials,
     ExternalIdpCredentials,
     IdcCredentials,
-    SocialCredentials,
+    Kind,
     arn_region,
+    expiry,
     from_record,
     is_region,
+    profile_arn,
     to_record,
 )
-from kiro.auth.fields import RecordRefused
-from kiro.auth.records import ImportedAccount
+from kiro.auth.fields import RecordRefused, is_proxy
+from kiro.auth.records import Flavour, ImportedAccount
 from kiro.auth.refresh import endpoint_allowed
 from kiro.errors import StorageError
 from kiro.redaction import Secret
 
 OWN_FORMAT: Final = "kiro-accounts"
 _VERSION: Final = 1
-ExportFormat: TypeAlias = Literal["kiro", "kiro-rs", "account-manager"]
+ExportFormat: TypeAlias = Literal["kiro", "kiro-rs", "account-manager", "kiro-go", "kiro-gateway", "cliproxyapi"]
+Thing: TypeAlias = Literal[
+    "name", "user id", "API region", "machine id", "priority", "switch", "flavour", "runtime", "proxy", "trust"
+]
+_THINGS: Final[dict[Thing, tuple[str, Callable[[ImportedAccount], bool]]]] = {
+    "name": ("the name", lambda one: one.name is not None),
+    "user id": ("the user id", lambda one: one.user_id is not None),
+    "API region": (
+        "the region where Kiro answers",
+        lambda one: one.api_region not in (None, "us-east-1", arn_region(profile_arn(one.credentials))),
+    ),
+    "machine id": ("the machine id", lambda one: one.machine_id is not None),
+    "priority": ("the priority", lambda one: bool(one.priority)),
+    "switch": ("that it is disabled", lambda one: not one.enabled),
+    "flavour": ("the API flavour", lambda one: one.flavour not in (None, "ide")),
+    "runtime": ("the API flavour", lambda one: one.flavour == "runtime"),
+    "proxy": ("the proxy", lambda one: one.proxy is not None),
+    "trust": (
+        "that you agreed to its company's token service",
+        lambda one: isinstance(one.credentials, ExternalIdpCredentials) and one.credentials.confirmed,
+    ),
+}
+"""What an account may have beside its sign-in, in words, and whether it has it."""
+
+
+class _Format(msgspec.Struct, frozen=True):
+    """How a format is written, which kinds of sign-in its programs know, and what it has no place for."""
+
+    write: Callable[[Sequence[ImportedAccount], datetime], bytes]
+    kinds: frozenset[Kind]
+    lacks: frozenset[Thing] = frozenset()
+    single: bool = False
 
 
 class _Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An account in our own format. `credentials` is the record of the vault."""
 
+    id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{12}$")] | None = None
     name: str | None = None
     credentials: msgspec.Raw
     provider: str | None = None
@@ -46,9 +79,9 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     auth_region: str | None = None
     api_region: str | None = None
     machine_id: str | None = None
-    priority: int | None = None
+    priority: Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)] | None = None
     enabled: bool = True
-    flavour: Literal["ide", "cli"] | None = None
+    flavour: Flavour | None = None
     proxy: str | None = None
 
 
@@ -61,7 +94,13 @@ class _Document(msgspec.Struct, frozen=True):
 
 def write(accounts: Sequence[ImportedAccount], form: ExportFormat, now: datetime) -> bytes:
     """The accounts in a format, with their secrets in the open."""
-    return msgspec.json.format(_WRITERS[form](accounts, now), indent=2) + b"\n"
+    return msgspec.json.format(FORMATS[form].write(accounts, now), indent=2) + b"\n"
+
+
+def losses(one: ImportedAccount, form: ExportFormat, *, plain: bool) -> tuple[str, ...]:
+    """What the format cannot carry of this account, in words. `plain`: no passphrase vouches for the content."""
+    lacks = FORMATS[form].lacks | ({"trust"} if plain else set())
+    return tuple(words for thing, (words, has) in _THINGS.items() if thing in lacks and has(one))
 
 
 def read_own(item: object, index: int, *, trusted: bool, extra_hosts: tuple[str, ...]) -> ImportedAccount:
@@ -71,15 +110,18 @@ def read_own(item: object, index: int, *, trusted: bool, extra_hosts: tuple[str,
     the open cannot send a refresh token to a host of its choice.
     """
     try:
-        row = msgspec.convert(item, _OpenRow)
+        row = msgspec.json.decode(msgspec.json.encode(item), type=_OpenRow)
         credentials = from_record(msgspec.json.encode(row.credentials))
-    except (msgspec.ValidationError, StorageError) as error:
+    except (msgspec.ValidationError, StorageError, UnicodeEncodeError) as error:
         raise RecordRefused("R_NOT_AN_OBJECT" if not isinstance(item, dict) else "R_UNREADABLE") from error
     credentials = _checked(credentials, trusted=trusted, extra_hosts=extra_hosts)
     if row.api_region is not None and not is_region(row.api_region):
         raise RecordRefused("R_BAD_REGION")
+    if row.proxy and not is_proxy(row.proxy):
+        raise RecordRefused("R_UNREADABLE")
     return ImportedAccount(
         index=index,
+        id=row.id,
         credentials=credentials,
         auth_region=getattr(credentials, "auth_region", row.auth_region),
         api_region=row.api_region,
@@ -112,6 +154,9 @@ def _checked(credentials: Credentials, *, trusted: bool, extra_hosts: tuple[str,
                 raise RecordRefused("R_ENDPOINT_NOT_ALLOWED")
         case _:
             pass
+    ends = expiry(credentials)
+    if ends is not None and ends.tzinfo is None:
+        raise RecordRefused("R_UNREADABLE")
     arn = getattr(credentials, "profile_arn", None)
     if arn is not None and arn_region(arn) is None:
         return msgspec.structs.replace(credentials, profile_arn=None)
@@ -121,6 +166,7 @@ def _checked(credentials: Credentials, *, trusted: bool, extra_hosts: tuple[str,
 def _own(accounts: Sequence[ImportedAccount], now: datetime) -> bytes:
     rows = [
         _Row(
+            id=one.id,
             name=one.name,
             credentials=msgspec.Raw(to_record(one.credentials)),
             provider=one.provider,
@@ -140,119 +186,19 @@ def _own(accounts: Sequence[ImportedAccount], now: datetime) -> bytes:
     return msgspec.json.encode(_Document(OWN_FORMAT, _VERSION, now, rows))
 
 
-def _kiro_rs(accounts: Sequence[ImportedAccount], _now: datetime) -> bytes:
-    return msgspec.json.encode([_kiro_rs_row(number, one) for number, one in enumerate(accounts, 1)])
-
-
-def _kiro_rs_row(number: int, one: ImportedAccount) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        "id": number,
-        "priority": one.priority or 0,
-        "email": one.email,
-        "name": one.name,
-        "userId": one.user_id,
-        "provider": one.provider,
-        **_secrets(one.credentials),
-        "expiresAt": _iso(one.credentials),
-        "authRegion": one.auth_region,
-        "apiRegion": one.api_region,
-        "machineId": one.machine_id,
-        "endpoint": one.flavour,
-        "startUrl": one.start_url,
-        "proxyUrl": one.proxy.reveal() if one.proxy is not None else None,
-        "disabled": None if one.enabled else True,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _account_manager(accounts: Sequence[ImportedAccount], now: datetime) -> bytes:
-    document: dict[str, Any] = {
-        "version": "1.8.3",
-        "exportedAt": round(now.timestamp() * 1000),
-        "accounts": [_account_manager_row(number, one) for number, one in enumerate(accounts, 1)],
-        "groups": [],
-        "tags": [],
-    }
-    return msgspec.json.encode(document)
-
-
-def _account_manager_row(number: int, one: ImportedAccount) -> dict[str, Any]:
-    credentials = one.credentials
-    expires_at = getattr(credentials, "expires_at", None)
-    inner: dict[str, Any] = {
-        "csrfToken": "",
-        **_secrets(credentials),
-        "authMethod": _METHODS[type(credentials)],
-        "provider": one.provider,
-        "region": one.auth_region,
-        "startUrl": one.start_url,
-        "expiresAt": round(expires_at.timestamp() * 1000) if expires_at is not None else 0,
-    }
-    fields: dict[str, Any] = {
-        "id": str(number),
-        "email": one.email,
-        "nickname": one.name,
-        "idp": one.provider,
-        "userId": one.user_id,
-        "machineId": one.machine_id,
-        "profileArn": inner.pop("profileArn", None),
-        "apiRegion": one.api_region,
-        "priority": one.priority,
-        "status": "active" if one.enabled else "unknown",
-        "enabled": one.enabled,
-        "proxyUrl": one.proxy.reveal() if one.proxy is not None else None,
-        "credentials": {name: value for name, value in inner.items() if value is not None},
-    }
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-_METHODS: Final[dict[type, str]] = {
-    SocialCredentials: "social",
-    BuilderIdCredentials: "IdC",
-    IdcCredentials: "IdC",
-    ExternalIdpCredentials: "external_idp",
-    ApiKeyCredentials: "api_key",
-}
-
-
-def _secrets(credentials: Credentials) -> dict[str, Any]:
-    """The fields that prove a sign-in, in the camelCase that both foreign formats share."""
-    match credentials:
-        case ApiKeyCredentials():
-            return {"kiroApiKey": credentials.api_key.reveal(), "authMethod": "api_key"}
-        case BuilderIdCredentials() | IdcCredentials():
-            client = credentials.client
-            own: dict[str, Any] = {
-                "authMethod": "builder-id" if isinstance(credentials, BuilderIdCredentials) else "idc",
-                "clientId": client.id if client is not None else None,
-                "clientSecret": client.secret.reveal() if client is not None else None,
-                "clientSecretExpiresAt": client.expires_at if client is not None else None,
-                "profileArn": getattr(credentials, "profile_arn", None),
-                "scopes": " ".join(credentials.scopes) or None,
-            }
-        case ExternalIdpCredentials():
-            own = {
-                "authMethod": "external_idp",
-                "clientId": credentials.client_id,
-                "tokenEndpoint": credentials.token_endpoint,
-                "issuerUrl": credentials.issuer_url,
-                "scopes": credentials.scopes,
-                "profileArn": credentials.profile_arn,
-            }
-        case SocialCredentials():
-            own = {"authMethod": "social", "profileArn": credentials.profile_arn}
-        case _:
-            assert_never(credentials)
-    access = credentials.access_token.reveal() if credentials.access_token is not None else None
-    return {**own, "accessToken": access, "refreshToken": credentials.refresh_token.reveal()}
-
-
-def _iso(credentials: Credentials) -> datetime | None:
-    return None if isinstance(credentials, ApiKeyCredentials) else credentials.expires_at
-
-
-_WRITERS: Final[dict[ExportFormat, Callable[[Sequence[ImportedAccount], datetime], bytes]]] = {
-    "kiro": _own,
-    "kiro-rs": _kiro_rs,
-    "account-manager": _account_manager,
+_ALL_KINDS: Final[frozenset[Kind]] = frozenset({"social", "builder_id", "idc", "external_idp", "api_key"})
+_LONE: Final[frozenset[Thing]] = frozenset(
+    {"name", "user id", "API region", "machine id", "priority", "switch", "flavour", "proxy"}
+)
+FORMATS: Final[dict[ExportFormat, _Format]] = {
+    "kiro": _Format(_own, _ALL_KINDS),
+    "kiro-rs": _Format(foreign.kiro_rs, _ALL_KINDS, frozenset({"runtime"})),
+    "account-manager": _Format(foreign.account_manager, _ALL_KINDS),
+    "kiro-go": _Format(
+        foreign.kiro_go,
+        frozenset({"social", "builder_id", "idc"}),
+        frozenset({"API region", "priority", "flavour"}),
+    ),
+    "kiro-gateway": _Format(foreign.kiro_gateway, frozenset({"social"}), _LONE - {"API region"}),
+    "cliproxyapi": _Format(foreign.cliproxyapi, frozenset({"social", "builder_id", "idc"}), _LONE, single=True),
 }

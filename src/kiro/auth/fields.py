@@ -7,10 +7,12 @@ spellings of a field are present and differ, camelCase wins.
 import re
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import quote, urlsplit
 
 from kiro.auth.credentials import is_region
+from kiro.redaction import Secret
 
-_NAMES: Final[dict[str, tuple[str, ...]]] = {
+NAMES: Final[dict[str, tuple[str, ...]]] = {
     "access": ("accessToken", "access_token"),
     "refresh": ("refreshToken", "refresh_token"),
     "client_id": ("clientId", "client_id"),
@@ -59,12 +61,12 @@ class Fields:
 
     def text(self, name: str) -> str | None:
         present: dict[str, str] = {}
-        for spelling in _NAMES[name]:
+        for spelling in NAMES[name]:
             value = self.raw.get(spelling)
             if isinstance(value, list) and name == "scopes":
                 value = " ".join(part for part in value if isinstance(part, str))
             if isinstance(value, str) and value.strip():
-                present[spelling] = value.strip()
+                present[spelling] = _whole_characters(value.strip(), name)
         by_word: dict[str, str] = {}
         for spelling, value in present.items():
             if by_word.setdefault(spelling.replace("_", "").lower(), value) != value:
@@ -83,6 +85,14 @@ class Fields:
         return next((self.raw[name] for name in names if not _blank(self.raw.get(name))), None)
 
 
+def _whole_characters(text: str, name: str) -> str:
+    """Half characters (surrogates) cannot be stored or sent: a nickname loses them, a token with one is no token."""
+    clean = text.encode("utf-8", "replace").decode()
+    if clean != text and name != "name":
+        raise RecordRefused("R_UNREADABLE")
+    return clean
+
+
 def read_time(value: object) -> datetime | None:
     """A moment in any spelling seen: seconds, milliseconds, numbers as text, ISO with any fraction; without zone UTC."""
     if isinstance(value, bool) or value is None:
@@ -99,6 +109,44 @@ def read_time(value: object) -> datetime | None:
         return datetime.fromtimestamp(value / 1000 if value >= 1e11 else value, UTC)
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def machine_id(text: str | None) -> str | None:
+    """64 hex digits; a UUID is written twice without its dashes."""
+    plain = (text or "").replace("-", "").lower()
+    if re.fullmatch(r"[0-9a-f]{32}", plain):
+        plain *= 2
+    return plain if re.fullmatch(r"[0-9a-f]{64}", plain) else None
+
+
+def is_priority(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31
+
+
+def is_proxy(text: str) -> bool:
+    """`direct`, or an address that a proxy can have."""
+    try:
+        parts = urlsplit(text)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return text == "direct" or (named and bool(re.fullmatch(r"(?i)(https?|socks5h?)://[^/\s]+/?", text)))
+
+
+def proxy_of(fields: Fields) -> Secret | None:
+    """The record's proxy as one address; one that cannot be used is dropped with a remark."""
+    url = fields.text("proxy")
+    if url is None:
+        return None
+    user, password = fields.text("proxy_user"), fields.text("proxy_password")
+    scheme, separator, rest = url.partition("://")
+    if separator and user and "@" not in rest:
+        login = quote(user, safe="") + (":" + quote(password, safe="") if password else "")
+        url = f"{scheme}://{login}@{rest}"
+    if not is_proxy(url):
+        fields.warnings.add("W_BAD_PROXY")
+        return None
+    return Secret(url)
 
 
 def _iso(text: str) -> datetime | None:

@@ -12,15 +12,16 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import msgspec
 
-from kiro.auth.credentials import ApiKeyCredentials
+from kiro.auth.credentials import long_lived
 from kiro.auth.exports import OWN_FORMAT, read_own
 from kiro.auth.fields import RecordRefused
 from kiro.auth.records import ImportedAccount, Reading, read_record, registration_warnings
-from kiro.auth.stores import UnreadableStore, read_store
+from kiro.auth.stores import MAGIC, UnreadableStore, read_store, read_store_at
 
 _MAX_BYTES: Final = 5 * 1024 * 1024
 _METHOD_WORDS: Final = ("IdC", "social", "external_idp")
@@ -52,16 +53,18 @@ def read_import(
     now: datetime,
     extra_hosts: tuple[str, ...] = (),
     trusted: bool = False,
+    store: Path | None = None,
 ) -> ImportReport:
     """Read every account in `data`.
 
     `name` is the file's name (a database needs it to find its `-wal`), `siblings` gives the bytes of a
     file in the same folder, `now` is aware, `extra_hosts` is the setting `auth.external_hosts`. `trusted`: the
-    person's passphrase opened it, so that hosts they agreed to before are believed. Never raises for bad input. A SQLite store is copied to a private temporary folder to be read.
+    person's passphrase opened it, so that hosts they agreed to before are believed. `store` is where a
+    database lies; its beginning is enough as `data` then. Never raises for bad input.
     """
     how = Reading(now, siblings, extra_hosts=extra_hosts, trusted=trusted)
-    if data.startswith(b"SQLite format 3\0"):
-        return _from_store(data, name, how)
+    if data.startswith(MAGIC):
+        return _from_store(data, name, how, store)
     if len(data) > _MAX_BYTES:
         return _failed("unknown", "E_TOO_LARGE")
     text, marked = _decoded(data)
@@ -261,9 +264,9 @@ def _from_lines(text: str, how: Reading) -> ImportReport:
     return _failed("unknown", "E_NOT_JSON")
 
 
-def _from_store(data: bytes, name: str, how: Reading) -> ImportReport:
+def _from_store(data: bytes, name: str, how: Reading, store: Path | None) -> ImportReport:
     try:
-        rows = read_store(data, name, how.siblings)
+        rows = read_store(data, name, how.siblings) if store is None else read_store_at(store)
     except UnreadableStore:
         return _failed("kiro-cli-sqlite", "E_UNREADABLE_STORE")
     if not rows:
@@ -317,9 +320,7 @@ def _read_each(name: str, records: Iterator[tuple[int, Any, Reading]]) -> Import
 
 
 def _refuse_repeated(account: ImportedAccount, seen: set[bytes]) -> None:
-    credentials = account.credentials
-    secret = credentials.api_key if isinstance(credentials, ApiKeyCredentials) else credentials.refresh_token
-    digest = sha256(secret.reveal().encode("utf-8", "surrogatepass")).digest()
+    digest = sha256(long_lived(account.credentials).reveal().encode("utf-8", "surrogatepass")).digest()
     if digest in seen:
         raise RecordRefused("R_DUPLICATE")
     seen.add(digest)

@@ -8,8 +8,7 @@ first that fails refuses the record with its code; other records go on. Codes ar
 import re
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final, Literal
-from urllib.parse import quote
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -26,21 +25,38 @@ from kiro.auth.credentials import (
     clean_start_url,
     is_placeholder_arn,
 )
-from kiro.auth.fields import EXPIRY_NAMES, REGISTRATION_EXPIRY_NAMES, Fields, RecordRefused, read_time
+from kiro.auth.fields import (
+    EXPIRY_NAMES,
+    REGISTRATION_EXPIRY_NAMES,
+    Fields,
+    RecordRefused,
+    is_priority,
+    machine_id,
+    proxy_of,
+    read_time,
+)
 from kiro.auth.method import BUILDER_METHODS, Family, family_of, oidc_region, provider_of
 from kiro.auth.refresh import endpoint_allowed
 from kiro.redaction import Secret
 
+Flavour: TypeAlias = Literal["ide", "cli", "runtime"]
+"""Which of Kiro's programs an account speaks like."""
+
+_FLAVOURS: Final[dict[str, Flavour]] = {"ide": "ide", "cli": "cli", "runtime": "runtime"}
 API_REGIONS: Final = frozenset({"us-east-1", "eu-central-1", "us-gov-east-1", "us-gov-west-1"})
 _HASH: Final = re.compile(r"[0-9a-f]{40}")
 _SHORT_TOKEN_CHARACTERS: Final = 100
 
 
 class ImportedAccount(msgspec.Struct, frozen=True, kw_only=True):
-    """An account read from somewhere. `index` is its position in the input; `api_region` is set when it is known."""
+    """An account read from somewhere. `index` is its position in the input; `api_region` is set when it is known.
+
+    `id` is the one it has in kiro, told by kiro's own files only.
+    """
 
     index: int
     credentials: Credentials
+    id: str | None = None
     auth_region: str | None = None
     api_region: str | None = None
     enabled: bool = True
@@ -51,7 +67,7 @@ class ImportedAccount(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     machine_id: str | None = None
     priority: int | None = None
-    flavour: Literal["ide", "cli"] | None = None
+    flavour: Flavour | None = None
     proxy: Secret | None = None
 
 
@@ -285,7 +301,6 @@ def _account(fields: Fields, credentials: Credentials, index: int, regions: dict
             auth_region = credentials.auth_region
         case _:
             auth_region = None
-    endpoint = fields.text("endpoint")
     priority = fields.raw.get("priority")
     start_url = credentials.start_url if isinstance(credentials, IdcCredentials) else None
     return ImportedAccount(
@@ -299,10 +314,10 @@ def _account(fields: Fields, credentials: Credentials, index: int, regions: dict
         user_id=fields.text("user_id"),
         start_url=BUILDER_ID_START_URL if builder else start_url,
         name=fields.text("name"),
-        machine_id=_machine_id(fields.text("machine_id")),
-        priority=priority if isinstance(priority, int) and not isinstance(priority, bool) else None,
-        flavour="ide" if endpoint == "ide" else "cli" if endpoint == "cli" else None,
-        proxy=_proxy(fields),
+        machine_id=machine_id(fields.text("machine_id")),
+        priority=priority if is_priority(priority) else None,
+        flavour=_FLAVOURS.get(fields.text("endpoint") or ""),
+        proxy=proxy_of(fields),
     )
 
 
@@ -324,23 +339,3 @@ def _api_region(fields: Fields, credentials: Credentials, regions: dict[str, str
 
 def _enabled(raw: dict[str, Any]) -> bool:
     return raw.get("enabled") not in (False, "false", 0) and raw.get("disabled") not in (True, "true", 1)
-
-
-def _machine_id(text: str | None) -> str | None:
-    """64 hex digits; a UUID is written twice without its dashes."""
-    plain = (text or "").replace("-", "").lower()
-    if re.fullmatch(r"[0-9a-f]{32}", plain):
-        plain *= 2
-    return plain if re.fullmatch(r"[0-9a-f]{64}", plain) else None
-
-
-def _proxy(fields: Fields) -> Secret | None:
-    url = fields.text("proxy")
-    if url is None:
-        return None
-    user, password = fields.text("proxy_user"), fields.text("proxy_password")
-    scheme, separator, rest = url.partition("://")
-    if separator and user and "@" not in rest:
-        login = quote(user, safe="") + (":" + quote(password, safe="") if password else "")
-        url = f"{scheme}://{login}@{rest}"
-    return Secret(url)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kiro.cli import prompt, render
+from kiro.cli.opening import hide_secrets_from_children
 from kiro.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Browser:
         """In a thread of its own: some browsers keep the caller until they are closed."""
         import webbrowser
 
+        hide_secrets_from_children()
         try:
             opened = webbrowser.get(self._name).open(url)
         except webbrowser.Error:

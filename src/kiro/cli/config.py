@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from kiro.cli import prompt, render
-from kiro.cli.opening import opened_home
+from kiro.cli.opening import hide_secrets_from_children, opened_home
 from kiro.cli.table import new_app
 from kiro.errors import KiroError, UsageError
 from kiro.redaction import without_password
@@ -157,6 +157,7 @@ def path() -> None:
 def _run_editor(path: Path) -> None:
     words = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "")
     command = words or ["notepad" if sys.platform == "win32" else "vi"]
+    hide_secrets_from_children()
     try:
         ended = subprocess.run([*command, str(path)], check=False)  # noqa: S603  # the person's own editor
     except OSError as error:

@@ -4,11 +4,11 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import typer
 
-from kiro.cli import prompt, render
+from kiro.cli import account_words, prompt, render
 from kiro.cli.opening import opened_home, plural
 from kiro.errors import Cancelled, KiroError, UsageError
 
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kiro.accounts.account import Account
+    from kiro.auth.exports import ExportFormat
     from kiro.auth.records import ImportedAccount
     from kiro.runtime import Home
 
 PASSPHRASE_NAME = "KIRO_EXPORT_PASSPHRASE"  # noqa: S105  # the name of a variable
 _SHORTEST = 8
+_FORMATS = ("kiro", "kiro-rs", "account-manager", "kiro-go", "kiro-gateway", "cliproxyapi")
 _NAMES = typer.Argument(None, metavar="[NAME]...", help="Names or ids; all accounts when none is given.")
 
 
@@ -28,7 +30,7 @@ def export(
     names: list[str] = _NAMES,
     *,
     output: str = typer.Option("-", "--output", "-o", metavar="FILE", help="File to write; - for stdout."),
-    form: str = typer.Option("kiro", "--format", metavar="FORMAT", help="kiro, kiro-rs or account-manager."),
+    form: str = typer.Option("kiro", "--format", metavar="FORMAT", help=f"{', '.join(_FORMATS)}."),
     plain: bool = typer.Option(False, "--plain", help="Without a passphrase: whoever has the file has the accounts."),
     yes: bool = typer.Option(False, "--yes", "-y", help="Replace a file that exists."),
 ) -> None:
@@ -49,12 +51,11 @@ def export(
         accounts = [home.accounts.get(name) for name in names] if names else home.accounts.list()
         if not accounts:
             raise UsageError("There is no account to export.", hint="`kiro login device` adds the first.")
-        exported = [one for account in accounts if (one := _read(home, account)) is not None]
-    if not exported:
-        raise KiroError("None of the accounts has a stored sign-in.")
+        read = [one for account in accounts if (one := _read(home, account)) is not None]
+    exported = _carried(read, chosen)
     content = _content(exported, chosen, plain=plain)
     _write(target, content)
-    _tell(target, accounts, len(exported), plain=plain)
+    _tell(target, exported, chosen, plain=plain)
 
 
 def passphrase_for_import(check: "Callable[[], object]") -> str:
@@ -68,12 +69,32 @@ def passphrase_for_import(check: "Callable[[], object]") -> str:
     return prompt.hidden("Passphrase of the file: ")
 
 
-def _format(text: str) -> Literal["kiro", "kiro-rs", "account-manager"]:
-    match text:
-        case "kiro" | "kiro-rs" | "account-manager":
-            return text
-        case _:
-            raise UsageError(f"There is no format {text!r}.", hint="There are kiro, kiro-rs and account-manager.")
+def _format(text: str) -> "ExportFormat":
+    from kiro.auth.exports import FORMATS
+
+    for form in FORMATS:
+        if text == form:
+            return form
+    raise UsageError(f"There is no format {text!r}.", hint=f"There are {', '.join(_FORMATS)}.")
+
+
+def _carried(read: "list[ImportedAccount]", form: "ExportFormat") -> "list[ImportedAccount]":
+    """The accounts whose kind the format knows; the others are named."""
+    from kiro.auth.credentials import kind_of
+    from kiro.auth.exports import FORMATS
+
+    if not read:
+        raise KiroError("None of the accounts has a stored sign-in.")
+    carried = [one for one in read if kind_of(one.credentials) in FORMATS[form].kinds]
+    for one in read:
+        if one not in carried:
+            words = account_words.kind_words(kind_of(one.credentials), one.provider)
+            render.warning(f"{one.name} is left out: {form} files do not know its kind of sign-in ({words}).")
+    if not carried:
+        raise KiroError(f"{form} files can hold none of these accounts.", hint="The format kiro holds every kind.")
+    if FORMATS[form].single and len(carried) > 1:
+        raise UsageError(f"A {form} file holds one account.", hint="Name it, and write one file for each.")
+    return carried
 
 
 def _may_replace(target: Path) -> None:
@@ -92,6 +113,7 @@ def _read(home: "Home", account: "Account") -> "ImportedAccount | None":
         return None
     return ImportedAccount(
         index=0,
+        id=account.id,
         credentials=credentials,
         auth_region=account.auth_region,
         api_region=account.region,
@@ -103,14 +125,12 @@ def _read(home: "Home", account: "Account") -> "ImportedAccount | None":
         name=account.name,
         machine_id=account.machine_id,
         priority=account.priority,
-        flavour="cli" if account.flavour == "cli" else "ide",
+        flavour=account.flavour,
         proxy=home.accounts.proxy(account.id),
     )
 
 
-def _content(
-    exported: "list[ImportedAccount]", form: Literal["kiro", "kiro-rs", "account-manager"], *, plain: bool
-) -> bytes:
+def _content(exported: "list[ImportedAccount]", form: "ExportFormat", *, plain: bool) -> bytes:
     from kiro.auth import exports, sealed
 
     content = exports.write(exported, form, datetime.now(UTC))
@@ -147,15 +167,28 @@ def _write(target: Path | None, content: bytes) -> None:
     if target is not None:
         write_private(target, content)
         return
-    sys.stdout.buffer.write(content)
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise KiroError(f"The export cannot be written: {error.strerror}.") from error
 
 
-def _tell(target: Path | None, accounts: "list[Account]", count: int, *, plain: bool) -> None:
-    render.note(f"{plural(count, 'account')} written to {target or 'stdout'}.")
+def _tell(target: Path | None, exported: "list[ImportedAccount]", form: "ExportFormat", *, plain: bool) -> None:
+    """How many were written, what stayed behind, and what the person should know now."""
+    from kiro.auth.credentials import kind_of
+    from kiro.auth.exports import losses
+
+    render.note(f"{plural(len(exported), 'account')} written to {target or 'stdout'}.")
+    for one in exported:
+        lost = losses(one, form, plain=plain)
+        if lost:
+            render.warning(f"{form} files cannot tell of {one.name}: {', '.join(lost)}.")
     if plain:
         render.warning("The file holds the sign-ins in the open: whoever reads it has the accounts.")
-    if any(account.kind != "api_key" for account in accounts):
+    if any(kind_of(one.credentials) != "api_key" for one in exported):
         render.warning(
             "A sign-in that is refreshed in two places ends in one of them. Use it in one place, or sign in there anew."
         )

@@ -21,11 +21,17 @@ _MAX_BYTES = 256 * 1024 * 1024
 """A Kiro CLI database holds conversations, too, and may be large."""
 
 
+_KEPT = {"kept": "The sign-in here is newer than the file's."}
+
+
 class Taken(msgspec.Struct, frozen=True):
-    """One account that was imported. `checked` is None when Kiro was not asked, else what it said."""
+    """One account that was imported. `checked` is None when Kiro was not asked, else what it said.
+
+    `kept`: it is here already, with a sign-in that is newer than the file's.
+    """
 
     index: int
-    result: Literal["added", "updated"]
+    result: Literal["added", "updated", "kept"]
     id: str
     name: str
     kind: str
@@ -83,6 +89,9 @@ def import_(
         chosen = wanted or ("follow" if source is not None and stores.is_live(home, source) else "own")
         report = _read(source, home.loaded.settings.auth.external_hosts)
         _refuse_whole(report, source)
+        _warn_about_exposure(source)
+        if follow:
+            _refuse_ambiguous(report)
         if name is not None and len(report.accounts) != 1:
             raise UsageError(
                 f"--name fits one account, and there are {len(report.accounts)}.",
@@ -111,21 +120,23 @@ def import_(
 
 
 def _read(source: Path | None, extra_hosts: tuple[str, ...]) -> "ImportReport":
-    from kiro.accounts.follow import beside
+    from kiro.auth.files import beside
     from kiro.auth.formats import read_import
 
-    data = sys.stdin.buffer.read(_MAX_BYTES) if source is None else read_file(source)
-    siblings = (lambda _: None) if source is None else beside(source)
-    name = "-" if source is None else source.name
+    data, store = (sys.stdin.buffer.read(_MAX_BYTES), None) if source is None else _load(source)
     opened = _unsealed(data)
-    return read_import(
-        data if opened is None else opened,
-        name=name,
-        siblings=siblings,
-        now=datetime.now(UTC),
-        extra_hosts=extra_hosts,
-        trusted=opened is not None,
-    )
+    try:
+        return read_import(
+            data if opened is None else opened,
+            name="-" if source is None else source.name,
+            siblings=(lambda _: None) if source is None else beside(source),
+            now=datetime.now(UTC),
+            extra_hosts=extra_hosts,
+            trusted=opened is not None,
+            store=store,
+        )
+    except OSError as error:
+        raise KiroError(f"{source or 'The input'} cannot be read: {error.strerror}.") from error
 
 
 def _unsealed(data: bytes) -> bytes | None:
@@ -138,14 +149,14 @@ def _unsealed(data: bytes) -> bytes | None:
     return sealed.unseal(data, passphrase_for_import(lambda: sealed.check(data)))
 
 
-def read_file(path: Path) -> bytes:
-    """A file of sign-ins. Raises UsageError or KiroError in words."""
+def _load(path: Path) -> tuple[bytes, Path | None]:
+    """A file of sign-ins, as `files.load` gives it. Raises UsageError or KiroError in words."""
+    from kiro.auth.files import load
+
     try:
         if path.is_dir():
             raise UsageError(f"{path} is a folder.", hint="Name the file in it.")
-        if path.stat().st_size > _MAX_BYTES:
-            raise UsageError(f"{path} is too large to be a file of sign-ins.")
-        return path.read_bytes()
+        return load(path)
     except FileNotFoundError:
         raise UsageError(f"There is no file {path}.") from None
     except OSError as error:
@@ -159,6 +170,17 @@ def _refuse_whole(report: "ImportReport", source: Path | None) -> None:
         what = " ".join(MEANINGS[code] for code in report.file_errors)
         where = f" ({report.position})" if report.position else ""
         raise KiroError(f"{source or 'The input'} cannot be imported{where}.", hint=what)
+
+
+def _refuse_ambiguous(report: "ImportReport") -> None:
+    """A followed file is read again later, and then only the kind tells whose sign-in is whose."""
+    from kiro.auth.credentials import kind_of
+
+    kinds = [kind_of(one.credentials) for one in report.accounts]
+    if len(kinds) != len(set(kinds)):
+        raise UsageError(
+            "Several accounts of one kind are in the file, so it cannot be followed.", hint="Leave --follow out."
+        )
 
 
 def _preview(report: "ImportReport") -> None:
@@ -178,11 +200,12 @@ def _preview(report: "ImportReport") -> None:
 
 def _take(home: "Home", imported: "ImportedAccount", name: str | None, followed: Path | None) -> Taken:
     if followed is None:
-        added = home.accounts.add(imported, name=name)
+        added = home.accounts.add(imported, name=name, keep_newer=True)
     else:
         added = home.accounts.add(imported, name=name, mode="follow", source=str(followed))
     account = added.account
-    return Taken(imported.index, "updated" if added.merged else "added", account.id, account.name, account.kind)
+    result: Literal["updated", "added", "kept"] = "kept" if added.kept else "updated" if added.merged else "added"
+    return Taken(imported.index, result, account.id, account.name, account.kind)
 
 
 async def check_online(home: "Home", taken: list[Taken]) -> list[Taken]:
@@ -211,7 +234,7 @@ def _tell(report: "ImportReport", taken: list[Taken], *, as_json: bool) -> None:
         render.json_answer(ImportJson(report.format, taken, refused, warnings))
         return
     rows: list[tuple[str, str, str, str]] = [
-        (str(one.index + 1), one.result, one.name, one.checked or "") for one in taken
+        (str(one.index + 1), one.result, one.name, one.checked or _KEPT.get(one.result, "")) for one in taken
     ]
     rows += [
         (str(one.index + 1), "refused", "", f"Entry {one.index + 1} {MEANINGS[one.code]}.") for one in report.rejected
@@ -221,6 +244,14 @@ def _tell(report: "ImportReport", taken: list[Taken], *, as_json: bool) -> None:
         render.table(("ENTRY", "RESULT", "NAME", ""), rows)
     for code in sorted(report.warnings):
         render.note(f"note: {MEANINGS[code]}")
+
+
+def _warn_about_exposure(source: Path | None) -> None:
+    from kiro.storage.files import exposure
+
+    exposed = exposure(source) if source is not None and source.is_file() else None
+    if exposed is not None:
+        render.warning(exposed)
 
 
 def _warn_about_sharing(source: Path) -> None:

@@ -1,15 +1,23 @@
 """What the commands share: the home of this person, a runtime for one question, and words for times and numbers."""
 
+import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from kiro.cli import prompt
 from kiro.runtime import Home
 
 T = TypeVar("T")
+
+_SECRET_VARIABLES: Final = (
+    "KIRO_VAULT_PASSPHRASE",
+    "KIRO_EXPORT_PASSPHRASE",
+    "KIRO_UPSTREAM_PROXY",
+    "KIRO_API_KEY",
+)
 
 
 @contextmanager
@@ -50,6 +58,15 @@ def ignore_signals() -> None:
         with suppress(NotImplementedError):  # Windows: its loop has no signal handlers
             loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_IGN)
+
+
+def hide_secrets_from_children() -> None:
+    """Before another program starts: what only kiro should know is taken out of what children inherit.
+
+    The home has read its own copy by then.
+    """
+    for name in _SECRET_VARIABLES:
+        os.environ.pop(name, None)
 
 
 def server_url(home: Home) -> str:

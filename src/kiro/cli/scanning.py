@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kiro.auth.discover import Candidate
     from kiro.auth.formats import ImportReport
     from kiro.auth.records import ImportedAccount
+    from kiro.redaction import Secret
     from kiro.runtime import Home
 
 _KIRO_FORMATS = frozenset({"kiro-ide-token", "aws-sso-cache-token"})
@@ -26,11 +27,14 @@ _NOT_FOR_KIRO = "a sign-in of AWS tools, which Kiro does not take"
 
 
 class Found(msgspec.Struct, frozen=True):
-    """One line of the result. `status`: `new` can be added, `known` is here as `account`, `added` just was."""
+    """One line of the result.
+
+    `status`: `new` can be added, `known` is here as `account`, `added` just was, `same` is a copy of an earlier line.
+    """
 
     store: str
     path: str
-    status: Literal["new", "known", "added", "unusable"]
+    status: Literal["new", "known", "added", "same", "unusable"]
     kind: str | None = None
     provider: str | None = None
     email: str | None = None
@@ -38,6 +42,14 @@ class Found(msgspec.Struct, frozen=True):
     expired: bool = False
     account: str | None = None
     problem: str | None = None
+
+
+class _Work(msgspec.Struct, frozen=True):
+    """What one scan does. `seen`: where each long-lived secret was found first."""
+
+    home: "Home"
+    add: bool
+    seen: "dict[Secret, str]"
 
 
 def scan(
@@ -57,7 +69,8 @@ def scan(
     if mode is not None and not add:
         raise UsageError("--mode says how sign-ins are added.", hint="`kiro accounts scan --add --mode MODE`.")
     with opened_home() as home:
-        found = [line for candidate in stores.candidates_of(home) for line in _look(home, candidate, add=add)]
+        work = _Work(home, add, {})
+        found = [line for candidate in stores.candidates_of(home) for line in _look(work, candidate)]
         added = [home.accounts.get(line.account or "") for line in found if line.status == "added"]
         modes.change(home, added, chosen)
         if check and add:
@@ -90,47 +103,52 @@ def _close(home: "Home", found: list[Found], mode: modes.Choice, *, add: bool, a
         raise KiroError("Nothing that was found can be used.")
 
 
-def _look(home: "Home", candidate: "Candidate", *, add: bool) -> list[Found]:
+def _look(work: _Work, candidate: "Candidate") -> list[Found]:
     if not candidate.folder:
-        return _look_into(home, candidate, candidate.path, add=add)
+        return _look_into(work, candidate, candidate.path)
     try:
         files = sorted(candidate.path.glob("*.json"))
     except OSError:  # a folder that may not be listed is one that is not ours
         return []
     others = [file for file in files if file.name != "kiro-auth-token.json"]
-    return [line for file in others for line in _look_into(home, candidate, file, add=add)]
+    return [line for file in others for line in _look_into(work, candidate, file)]
 
 
-def _look_into(home: "Home", candidate: "Candidate", path: Path, *, add: bool) -> list[Found]:
-    from kiro.accounts.follow import beside
+def _look_into(work: _Work, candidate: "Candidate", path: Path) -> list[Found]:
     from kiro.auth.codes import MEANINGS
-    from kiro.auth.formats import read_import
     from kiro.storage.files import exposure
 
     try:
-        if not path.exists():
-            return []
-        data = importing.read_file(path)
-        hosts = home.loaded.settings.auth.external_hosts
-        report = read_import(data, name=path.name, siblings=beside(path), now=datetime.now(UTC), extra_hosts=hosts)
+        report = _read(work, candidate, path)
     except (KiroError, OSError) as error:
-        said = error.message if isinstance(error, KiroError) else f"cannot be read: {error.strerror}"
+        said = error.message if isinstance(error, KiroError) else f"It cannot be read: {error.strerror}."
         return [] if candidate.folder else [_unusable(candidate, path, said)]
-    if candidate.folder and report.format not in _KIRO_FORMATS:
+    if report is None or (candidate.folder and report.format not in _KIRO_FORMATS):
         return []
-    exposed = exposure(path)
-    if exposed is not None and report.accounts and path.name != "data.sqlite3":
+    exposed = None if candidate.windows else exposure(path)
+    if exposed is not None and report.accounts:
         render.warning(exposed)
     lines = [_unusable(candidate, path, MEANINGS[code]) for code in report.file_errors if code != "E_NO_ACCOUNTS"]
     lines += [_unusable(candidate, path, f"The sign-in {MEANINGS[one.code]}.") for one in report.rejected]
-    return lines + [_judge(home, candidate, path, report, one, add=add) for one in report.accounts]
+    return lines + [_judge(work, candidate, path, report, one) for one in report.accounts]
 
 
-def _judge(
-    home: "Home", candidate: "Candidate", path: Path, report: "ImportReport", one: "ImportedAccount", *, add: bool
-) -> Found:
+def _read(work: _Work, candidate: "Candidate", path: Path) -> "ImportReport | None":
+    """What is in a file; None when there is nothing to look at. Raises KiroError, OSError."""
+    from kiro.auth.files import read_sign_ins
+
+    if not path.exists():
+        if candidate.named is not None:
+            raise KiroError(f"{candidate.named} names it, and there is no such file.")
+        return None
+    if not path.is_file():
+        raise KiroError("It is not a file.")
+    return read_sign_ins(path, now=datetime.now(UTC), extra_hosts=work.home.loaded.settings.auth.external_hosts)
+
+
+def _judge(work: _Work, candidate: "Candidate", path: Path, report: "ImportReport", one: "ImportedAccount") -> Found:
     """What can be done with a sign-in; done, when it is to be added."""
-    from kiro.auth.credentials import expiry, kind_of
+    from kiro.auth.credentials import expiry, kind_of, long_lived
 
     ends = expiry(one.credentials)
     line = Found(
@@ -143,14 +161,18 @@ def _judge(
         expires_at=ends,
         expired=ends is not None and ends <= datetime.now(UTC),
     )
-    known = home.accounts.known(one, str(path))
+    accounts = work.home.accounts
+    known = accounts.known(one, str(path))
     if known is not None:
         return msgspec.structs.replace(line, status="known", account=known.name)
     if report.format == "aws-sso-cache-token" and not _for_kiro(one):
         return msgspec.structs.replace(line, status="unusable", problem=_NOT_FOR_KIRO)
-    if not add:
+    earlier = work.seen.setdefault(long_lived(one.credentials), str(path))
+    if earlier != str(path):
+        return msgspec.structs.replace(line, status="same", problem=f"the sign-in of {earlier}")
+    if not work.add:
         return line
-    added = home.accounts.add(one, mode="follow", source=str(path))
+    added = accounts.add(one, mode="follow", source=str(path))
     return msgspec.structs.replace(line, status="added", account=added.account.name)
 
 

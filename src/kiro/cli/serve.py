@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from kiro.cli import account_words, pasting, render
-from kiro.cli.opening import ignore_signals, opened_home, run_async
+from kiro.cli.opening import hide_secrets_from_children, ignore_signals, opened_home, run_async
 from kiro.cli.table import new_app
 from kiro.errors import PortTaken
 
@@ -116,6 +116,7 @@ def _local(host: str) -> bool:
 def _open(url: str) -> None:
     import webbrowser
 
+    hide_secrets_from_children()
     if not webbrowser.open(url):
         render.note(f"No browser could be opened; the address is {url}.")
 

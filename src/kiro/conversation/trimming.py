@@ -18,32 +18,35 @@ _STEP: Final = 4
 
 
 class Trimmed(msgspec.Struct, frozen=True):
-    """The shorter conversation, and how many messages it lacks."""
+    """The shorter conversation, and the messages that it lacks."""
 
     conversation: Conversation
-    removed: int
+    removed: tuple[Message, ...]
 
 
-def trim(conversation: Conversation, share: float) -> Trimmed | None:
-    """The conversation cut to `share` (0…1) of its estimated tokens; None when nothing can go."""
+def trim(conversation: Conversation, share: float, marker: str = MARKER) -> Trimmed | None:
+    """The conversation cut to `share` (0…1) of its estimated tokens; None when nothing can go.
+
+    System texts and tools stay, so what goes makes room for them, too.
+    """
     rounds = _rounds(conversation.messages)
     if len(rounds) < 3:
         return None
     sizes = [_size(conversation, messages) for messages in rounds]
-    excess = sum(sizes) * (1 - share)
+    excess = estimate_conversation(conversation) * (1 - share)
     going = 0
     freed = 0
     while going < len(rounds) - 2 and freed < excess:
         going += 1
         freed += sizes[going]
     going = min(-(-going // _STEP) * _STEP, len(rounds) - 2)
-    removed = [message for messages in rounds[1 : 1 + going] for message in messages]
+    removed = tuple(message for messages in rounds[1 : 1 + going] for message in messages)
     kept = (
         *rounds[0],
-        Message("user", (Text(MARKER),)),
+        Message("user", (Text(marker),)),
         *(message for messages in rounds[1 + going :] for message in messages),
     )
-    return Trimmed(msgspec.structs.replace(conversation, messages=kept), len(removed))
+    return Trimmed(msgspec.structs.replace(conversation, messages=kept), removed)
 
 
 def _rounds(messages: tuple[Message, ...]) -> list[tuple[Message, ...]]:

@@ -23,6 +23,11 @@ class Ask(msgspec.Struct, frozen=True):
     stream: bool
     notes: tuple[str, ...] = ()
 
+    @property
+    def may_trim(self) -> bool:
+        """Whether the client itself allows old turns to be left out of a prompt that is too long."""
+        return False
+
 
 class ErrorReply(msgspec.Struct, frozen=True):
     """An error in the dialect's own words, before any byte of an answer."""

@@ -7,6 +7,7 @@ from kiro.accounts.account import Account
 from kiro.conversation.counting import estimate_conversation
 from kiro.conversation.events import Event, Finish, SearchHit, Usage
 from kiro.conversation.messages import AnyTool, Conversation
+from kiro.relay.fitting import OnOverflow
 from kiro.relay.relay import Answering, Attempt, Relay, Sink
 from kiro.relay.rounds import RoundsAnswer
 from kiro.relay.search import SearchPlan, searched, side_query, with_function
@@ -34,6 +35,9 @@ class Underway(Protocol):
     @property
     def first_event_at(self) -> float | None: ...
 
+    @property
+    def trimmed(self) -> int: ...
+
     async def begin(self) -> list[Event]: ...
 
     async def deliver(self, sink: Sink) -> None: ...
@@ -48,12 +52,20 @@ class Underway(Protocol):
 
 
 def answer(
-    relay: Relay, conversation: Conversation, *, only: str | None = None, allowed: frozenset[str] | None = None
+    relay: Relay,
+    conversation: Conversation,
+    *,
+    only: str | None = None,
+    allowed: frozenset[str] | None = None,
+    on_overflow: OnOverflow = "error",
 ) -> Underway:
-    """An answer to this conversation. `only` pins an account by name or id; `allowed` are ids, None means all."""
+    """An answer to this conversation. `only` pins an account by name or id; `allowed` are ids, None means all.
+
+    `on_overflow` is for a conversation that is too long.
+    """
 
     def open_round(asked: Conversation) -> Answering:
-        return relay.answer(asked, only=only, allowed=allowed)
+        return relay.answer(asked, only=only, allowed=allowed, on_overflow=on_overflow)
 
     async def search(query: str) -> tuple[SearchHit, ...]:
         return await relay.search(query, only=only, allowed=allowed)
@@ -89,6 +101,7 @@ class SearchedAnswer:
         self.account: Account | None = None
         self.used_model: str | None = None
         self.first_event_at: float | None = None
+        self.trimmed = 0
 
     async def begin(self) -> list[Event]:
         wish = self._conversation.web_search

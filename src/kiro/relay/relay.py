@@ -22,16 +22,15 @@ from kiro.accounts.account import Account
 from kiro.accounts.health import Health, Outcome, SetAside, SwitchFlavour
 from kiro.accounts.pool import Ask
 from kiro.accounts.turns import Turns
+from kiro.conversation.collect import Collector
 from kiro.conversation.events import (
     Event,
     Finish,
-    SearchCall,
     SearchHit,
     Start,
     TextDelta,
     ThinkingDelta,
     ThinkingEnd,
-    ToolCallStart,
     Usage,
 )
 from kiro.conversation.messages import Conversation, Message, Text
@@ -46,6 +45,7 @@ from kiro.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
+from kiro.relay.fitting import Fitting, OnOverflow, Summaries
 from kiro.relay.limits import Limits
 from kiro.relay.models import ModelShelf
 from kiro.relay.retry import GiveUp, NextAccount, RefreshAndRepeat, Repeat, RepeatWithout, Tries, decide, new_jitter
@@ -103,14 +103,39 @@ class Relay:
         self.turns = turns
         self.switch = switch
         self._set_aside = set_aside
+        self._summaries = Summaries()
         self._calibration: dict[str, float] = {}
         self._addresses: dict[str, tuple[Access, str | None, Address]] = {}
 
     def answer(
-        self, conversation: Conversation, *, only: str | None = None, allowed: frozenset[str] | None = None
+        self,
+        conversation: Conversation,
+        *,
+        only: str | None = None,
+        allowed: frozenset[str] | None = None,
+        on_overflow: OnOverflow = "error",
     ) -> "Answering":
-        """An answer to this conversation. `only` pins an account by name or id; `allowed` are ids, None means all."""
-        return Answering(self, conversation, only, allowed)
+        """An answer to this conversation. `only` pins an account by name or id; `allowed` are ids, None means all.
+
+        `on_overflow` is for a conversation that is too long.
+        """
+        return Answering(self, conversation, only, allowed, on_overflow)
+
+    def fitting(self, how: OnOverflow, only: str | None, allowed: frozenset[str] | None) -> Fitting:
+        """What shortens a conversation that does not fit."""
+
+        async def say(conversation: Conversation) -> str:
+            answering = self.answer(conversation, only=only, allowed=allowed)
+            collector = Collector()
+            try:
+                collector.add(await answering.begin())
+                if answering.finish is None:
+                    await answering.deliver(collector.add)
+            finally:
+                answering.close()
+            return collector.answer().text()
+
+        return Fitting(how, self._summaries, lambda: frozenset(self.models.known()), say)
 
     def choose(self, *, only: str | None = None, allowed: frozenset[str] | None = None) -> Account:
         """Whose turn it would be, without taking a place."""
@@ -192,13 +217,19 @@ class Answering:
     """One answer under way: `begin`, then `deliver`; `close` in any case."""
 
     def __init__(
-        self, relay: Relay, conversation: Conversation, only: str | None, allowed: frozenset[str] | None = None
+        self,
+        relay: Relay,
+        conversation: Conversation,
+        only: str | None,
+        allowed: frozenset[str] | None,
+        on_overflow: OnOverflow,
     ) -> None:
         self._relay = relay
         self._asked = conversation
         self._conversation = conversation
         self._only = only
         self._allowed = allowed
+        self._on_overflow = on_overflow
 
         self.model: Model | None = None
         self.account: Account | None = None
@@ -206,6 +237,8 @@ class Answering:
         self.notes: list[str] = []
         self.finish: Finish | None = None
         self.first_event_at: float | None = None
+        self.trimmed = 0
+        """How many old messages were left out because the conversation did not fit."""
 
         self._requests: dict[tuple[str, frozenset[str]], KiroRequest] = {}
         self._exchange: Exchange | None = None
@@ -226,7 +259,6 @@ class Answering:
         self._sink: Sink | None = None
         self._shown: list[Event] = []
         self._said = ""
-        self._calls_begun = False
         self._thinking_open = False
         self._spent: Usage | None = None
         """Usage of the part before a continuation; `None` when the answer is in one piece."""
@@ -245,9 +277,29 @@ class Answering:
         if self._asked.stop_sequences or enforced is not None:
             self._limits = Limits(self._asked.stop_sequences, enforced)
         self._ids = session_ids(self._conversation, self.model)
-        await self._try_until_begun(frozenset())
+        try:
+            await self._try_until_begun(frozenset())
+        except ContextOverflow as overflow:
+            if self._on_overflow == "error":
+                raise
+            await self._begin_shorter(overflow)
         first, self._waiting = self._waiting, []
         return first
+
+    async def _begin_shorter(self, overflow: ContextOverflow) -> None:
+        """With old messages left out; raises the overflow when that does not help."""
+        whole, fitting = self._conversation, self._relay.fitting(self._on_overflow, self._only, self._allowed)
+        while (shorter := await fitting.shorten(whole, overflow)) is not None:
+            self._conversation, self.trimmed = shorter.conversation, shorter.removed
+            self._requests.clear()
+            try:
+                await self._try_until_begun(frozenset())
+            except ContextOverflow as again:
+                overflow = again
+            else:
+                self.notes.append(shorter.note)
+                return
+        raise overflow
 
     async def deliver(self, sink: Sink) -> None:
         """Gives all further events to `sink`, up to Finish. Raises when the answer breaks; then there was no Finish."""
@@ -484,7 +536,7 @@ class Answering:
             isinstance(self._failure, _MENDABLE_BY_CONTINUING)
             and self._relay.settings().relay.resume
             and self._spent is None
-            and not self._calls_begun
+            and not self._reader.called
             and bool(self._text_so_far())
         )
 
@@ -516,7 +568,7 @@ class Answering:
             raise failure or error from error
 
     def _text_so_far(self) -> str:
-        self._said += "".join(event.text for event in self._shown if type(event) is TextDelta)
+        self._said += "".join([event.text for event in self._shown if type(event) is TextDelta])
         self._shown.clear()
         return self._said
 
@@ -557,14 +609,14 @@ class Answering:
         shown = self._shown
         shown += events
         if len(shown) > _COMPACT_AT:
-            self._compact()
+            self._text_so_far()
         if events:
             self._thinking_open = type(events[-1]) is ThinkingDelta
         if self._sink is not None:
             self._sink(events)
         else:
             self._waiting += events
-            if self._first is not None and not self._first.done() and any(type(event) is not Start for event in events):
+            if self._first is not None and not self._first.done() and events and type(events[-1]) is not Start:
                 if self.first_event_at is None:
                     self.first_event_at = time.perf_counter()
                 self._begun()
@@ -577,11 +629,6 @@ class Answering:
         if self._exchange is not None:
             self._exchange.begin_by = None
 
-    def _compact(self) -> None:
-        if not self._calls_begun:
-            self._calls_begun = any(type(event) in (ToolCallStart, SearchCall) for event in self._shown)
-        self._text_so_far()
-
     def _finished(self, finish: Finish) -> Finish:
         finish = msgspec.structs.replace(finish, usage=_sum(self._spent, finish.usage))
         self.finish = finish
@@ -589,8 +636,6 @@ class Answering:
 
     def _settle(self, failure: KiroError | None) -> None:
         """The attempt is over: wakes whoever waits for its beginning or its end."""
-        if self._shown:
-            self._compact()
         self._failure = failure
         if failure is None and self.account is not None and self.model is not None:
             if self.finish is not None and self._spent is None:

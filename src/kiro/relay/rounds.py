@@ -88,6 +88,10 @@ class RoundsAnswer:
     def first_event_at(self) -> float | None:
         return self._rounds[0].first_event_at if self._rounds else None
 
+    @property
+    def trimmed(self) -> int:
+        return max((one.trimmed for one in self._rounds), default=0)
+
     def usage(self) -> Usage:
         if self.finish is not None:
             return self.finish.usage

@@ -20,6 +20,7 @@ from kiro.relay.answers import Underway, answer
 from kiro.relay.recorder import Record
 from kiro.runtime import Runtime
 from kiro.server import guards
+from kiro.server.compacting import on_overflow
 from kiro.server.stream import ClientStream, Patience
 from kiro.storage.client_keys import ClientKey
 
@@ -79,7 +80,7 @@ class Visit:
         found = dict(self.request.match_info)
         if verb is not None:
             found["verb"] = verb
-        if (alt := self.request.query.get("alt")) is not None:
+        if self.request.query_string and (alt := self.request.query.get("alt")) is not None:
             found["alt"] = alt
         return found
 
@@ -87,6 +88,8 @@ class Visit:
         headers = {"Content-Type": content_type, "request-id": self.record.request_id, **_NO_CACHE}
         if self.model is not None:
             headers["x-kiro-model"] = self.model
+        if self.record.answering is not None and self.record.answering.trimmed:
+            headers["x-kiro-trimmed"] = str(self.record.answering.trimmed)
         if self.cors is not None:
             headers["Access-Control-Allow-Origin"] = self.cors
             headers["Vary"] = "Origin"
@@ -179,8 +182,17 @@ def conversing(dialect: Dialect, *, exact_usage: bool = False, verb: str | None 
         visit.record.stream = ask.stream
         visit.model = visit.runtime.relay.models.resolve(ask.conversation.model)[0].id
         ask = await dialect.prepare(visit, ask)
+        policy = on_overflow(
+            visit.request.headers.get("User-Agent", ""),
+            visit.runtime.settings.context.on_overflow,
+            may_trim=ask.may_trim,
+        )
         answering = answer(
-            visit.runtime.relay, ask.conversation, only=visit.pinned_account, allowed=visit.allowed_accounts
+            visit.runtime.relay,
+            ask.conversation,
+            only=visit.pinned_account,
+            allowed=visit.allowed_accounts,
+            on_overflow=policy,
         )
         visit.record.answering = answering
         exchange = _Exchange(visit, dialect, ask, answering)
@@ -208,7 +220,7 @@ class _Exchange:
         content_type = self._renderer.content_type if ask.stream else "application/json"
         self._stream = ClientStream(
             visit.request,
-            visit.headers(content_type),
+            lambda: visit.headers(content_type),
             visit.request.app[PATIENCE],
             keepalive=self._renderer.keepalive if ask.stream else lambda: b" ",
             pause=answering.pause,

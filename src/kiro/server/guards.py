@@ -7,6 +7,7 @@ Origin; so both are checked before anything else, and nothing is served to anoth
 
 import random
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -93,6 +94,7 @@ async def read_body(request: web.Request, settings: Settings) -> bytes:
     return body
 
 
+@lru_cache(64)
 def _host_name(host: str) -> str:
     if host.startswith("["):
         return host[1:].split("]", 1)[0].lower()

@@ -65,12 +65,14 @@ class Patience:
 
 
 class ClientStream:
-    """`keepalive` makes bytes that mean nothing; `pause` and `resume` act on the source of the events."""
+    """`headers` is asked when the head goes out; `keepalive` makes bytes that mean nothing; `pause` and `resume` act on
+    the source of the events.
+    """
 
     def __init__(
         self,
         request: web.Request,
-        headers: Mapping[str, str],
+        headers: Callable[[], Mapping[str, str]],
         patience: Patience,
         *,
         keepalive: Callable[[], bytes],
@@ -80,12 +82,9 @@ class ClientStream:
         ping_s: float,
     ) -> None:
         self._request = request
-        self._response = _Response(headers=headers)
+        self._headers = headers
+        self._made: _Response | None = None
         self._chunked = request.version >= HttpVersion11
-        if self._chunked:
-            self._response.enable_chunked_encoding()
-        else:
-            self._response.force_close()
         self._keepalive = keepalive
         self._pause = pause
         self._resume = resume
@@ -101,7 +100,18 @@ class ClientStream:
     @property
     def opened(self) -> bool:
         """The head is out: the status can no longer change."""
-        return self._opening is not None or self._response.prepared
+        return self._opening is not None or (self._made is not None and self._made.prepared)
+
+    @property
+    def _response(self) -> _Response:
+        """Made when its head goes out: most answers that are not streamed never need it."""
+        if self._made is None:
+            self._made = _Response(headers=self._headers())
+            if self._chunked:
+                self._made.enable_chunked_encoding()
+            else:
+                self._made.force_close()
+        return self._made
 
     async def begin(self, data: bytes) -> None:
         """Head (unless it is out already) and first bytes, in one write."""
@@ -163,7 +173,7 @@ class ClientStream:
 
     def tick(self, now: float) -> None:
         """First-event patience may be over, or a ping due."""
-        if not self._response.prepared:
+        if self._made is None or not self._made.prepared:
             if self._opening is None and now >= self._head_due:
                 self._opening = self._loop.create_task(self._open_early())
         elif now - self._last_write >= self._ping_s:

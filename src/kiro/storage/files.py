@@ -35,8 +35,10 @@ def make_private_folder(path: Path) -> None:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Replace the file's content, mode 0600. On return the bytes are on the disk."""
+    """Replace the file's content, mode 0600. On return the bytes are on the disk. A device or pipe is not replaced."""
     refuse_link(path)
+    if path.exists() and not path.is_file():
+        raise StorageError(f"{path} is not a plain file.", hint="Name a file.")
     make_private_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:

@@ -26,12 +26,13 @@ from aiohttp.streams import StreamReader
 
 from kiro.errors import KiroError, NetworkFailed, StreamCut, UpstreamTimeout
 from kiro.upstream import refusals
+from kiro.upstream.direct import Lane, Reply, is_possible
 from kiro.upstream.endpoints import Address
 
 _LARGE_BODY: Final = 1024 * 1024
 _ERROR_BODY_LIMIT: Final = 64 * 1024
 _ERROR_BODY_DEADLINE_S: Final = 10.0
-_SWEEP_S: Final = 5.0
+_SWEEP_S: Final = 1.0
 _CONNECT_S: Final = 15.0
 
 DIRECT: Final = "direct"
@@ -70,7 +71,7 @@ class _PushHandler(ResponseHandler):
 class Exchange:
     """One answer being received. `listen` once; then `pause`, `resume`, `close` as needed."""
 
-    def __init__(self, response: aiohttp.ClientResponse, client: "KiroClient") -> None:
+    def __init__(self, response: aiohttp.ClientResponse | Reply, client: "KiroClient") -> None:
         self._response = response
         self._client = client
         self._content: StreamReader = response.content
@@ -156,9 +157,10 @@ class Exchange:
             self._end(_cut(None))
 
     def _take(self) -> bytes:
-        """The buffered bytes. aiohttp's own read re-enters its parser and the transport each time, a tenth of an event."""
+        """The buffered bytes. aiohttp's own read re-enters its parser for each HTTP chunk, a tenth of a small answer."""
         content, handler = self._content, self._handler
-        if handler is None or content.exception() is not None or handler.reading_is_paused:
+        whole = handler is None and content.is_eof() and not content.at_eof()
+        if content.exception() is not None or (not whole and (handler is None or handler.reading_is_paused)):
             return content.read_nowait()
         buffer = content._buffer  # noqa: SLF001  see the module's docstring
         data = buffer[0] if len(buffer) == 1 else b"".join(buffer)
@@ -216,7 +218,9 @@ class KiroClient:
         self._idle_timeout_s = idle_timeout_s
         self._proxy = proxy
         self.push = push
-        self._failures: tuple[type[Exception], ...] = (aiohttp.ClientError, OSError)
+        self._failures: tuple[type[Exception], ...] = (OSError,)
+        self._direct = is_possible()
+        self._lanes: dict[str, Lane] = {}
         self._sessions: dict[str | None, aiohttp.ClientSession] = {}
         self._live: set[Exchange] = set()
         self._sweeper: asyncio.Task[None] | None = None
@@ -245,7 +249,7 @@ class KiroClient:
 
         `begin_by` (monotonic seconds) is when patience for the beginning ends; see `Exchange.begin_by`.
         """
-        response = await self._send("POST", address.url, address.headers, body, proxy=proxy, begin_by=begin_by)
+        response = await self._converse(address, body, proxy, begin_by)
         if response.status == 200:
             exchange = Exchange(response, self)
             exchange.begin_by = begin_by
@@ -253,6 +257,28 @@ class KiroClient:
             return exchange
         signal = refusals.from_response(response.status, response.headers, await _read_error(response))
         raise refusals.as_error(signal)
+
+    async def _converse(
+        self, address: Address, body: bytes, proxy: str | None, begin_by: float | None
+    ) -> aiohttp.ClientResponse | Reply:
+        proxy = None if proxy == DIRECT else proxy or self._proxy
+        if proxy is not None or not (self._direct and self.push):
+            headers = address.call_headers()
+            return await self._send("POST", address.url, headers, body, proxy=proxy or DIRECT, begin_by=begin_by)
+        lane = self._lanes.get(address.url)
+        if lane is None:
+            session = self._session(None)
+            assert session.connector is not None  # noqa: S101  a session has one until it is closed
+            lane = self._lanes[address.url] = Lane(address.url, session.connector, connect_s=_CONNECT_S)
+        patient_until = time.monotonic() + self._idle_timeout_s
+        try:
+            return await lane.send(address, body, by=min(patient_until, begin_by or patient_until))
+        except aiohttp.ClientError as error:
+            raise refusals.network_error(error) from error
+        except TimeoutError as error:
+            raise UpstreamTimeout("Kiro did not begin to answer within the time that is set for it.") from error
+        except OSError as error:
+            raise refusals.network_error(error) from error
 
     async def fetch(
         self,
@@ -289,17 +315,19 @@ class KiroClient:
         begin_by: float | None = None,
     ) -> aiohttp.ClientResponse:
         proxy = None if proxy == DIRECT else proxy or self._proxy
+        data: Any = io.BytesIO(body) if body is not None and len(body) > _LARGE_BODY else body
+        options: dict[str, Any] = {"proxy": proxy} if proxy and proxy.startswith("http") else {}
         patience_s = self._idle_timeout_s
         if begin_by is not None:
             patience_s = max(0.0, min(patience_s, begin_by - time.monotonic()))
-        data: Any = io.BytesIO(body) if body is not None and len(body) > _LARGE_BODY else body
-        options: dict[str, Any] = {"proxy": proxy} if proxy and proxy.startswith("http") else {}
         try:
             session = self._session(proxy)
             async with asyncio.timeout(patience_s):
                 response = await session.request(
                     method, url, data=data, headers=headers, allow_redirects=False, **options
                 )
+        except aiohttp.ClientError as error:
+            raise refusals.network_error(error) from error
         except TimeoutError as error:
             raise UpstreamTimeout(f"Kiro did not answer within {patience_s:.0f} s.") from error
         except self._failures as error:
@@ -330,13 +358,15 @@ class KiroClient:
     def _socks_connector(self, proxy: str) -> aiohttp.TCPConnector:
         from kiro.upstream import socks
 
-        self._failures = (aiohttp.ClientError, OSError, *socks.FAILURES)
+        self._failures = (OSError, *socks.FAILURES)
         return socks.connector(proxy)
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(min(_SWEEP_S, self._idle_timeout_s / 2))
             now = time.monotonic()
+            for lane in self._lanes.values():
+                lane.give_up(now)
             silent_since = now - self._idle_timeout_s
             for exchange in [one for one in self._live if one.begin_by is not None and one.begin_by < now]:
                 exchange.fail(UpstreamTimeout("Kiro did not begin its answer within the time that is set for it."))
@@ -346,7 +376,7 @@ class KiroClient:
                 )
 
 
-async def _read_error(response: aiohttp.ClientResponse) -> bytes:
+async def _read_error(response: aiohttp.ClientResponse | Reply) -> bytes:
     """Some edges keep the connection open after an error page: read with a limit and a deadline."""
     try:
         async with asyncio.timeout(_ERROR_BODY_DEADLINE_S):

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from kiro.errors import UsageError
+from kiro.errors import NetworkFailed, UsageError
 
 Flavour = Literal["ide", "cli", "runtime"]
 API_REGIONS: Final = ("us-east-1", "eu-central-1", "us-gov-east-1", "us-gov-west-1")
@@ -20,6 +20,7 @@ API_REGIONS: Final = ("us-east-1", "eu-central-1", "us-gov-east-1", "us-gov-west
 _IDE_VERSION: Final = "0.12.224"
 _CLI_VERSION: Final = "2.15.2"
 _KAS_VERSION: Final = "2.28.0"
+_CALL_ID: Final = "amz-sdk-invocation-id"
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -104,13 +105,27 @@ ENDPOINTS: Final[dict[Flavour, Endpoint]] = {
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Where a request goes and what it carries besides its body. `headers` holds the token: never log it."""
+    """Where a request goes and what it carries besides its body. `headers` holds the token: never log it.
+
+    `head` is the same as the bytes of a POST, with places for what differs from call to call: `call_id` and the
+    length of the body.
+    """
 
     url: str
     headers: dict[str, str]
+    call_id: str = ""
+    head: bytes = b""
 
     def __repr__(self) -> str:
         return f"Address({self.url!r})"
+
+    def call_headers(self) -> dict[str, str]:
+        """The headers of this call."""
+        return {**self.headers, _CALL_ID: self.call_id} if self.call_id else self.headers
+
+    def call_head(self, length: int) -> bytes:
+        """The head of this call, for a body of `length` bytes."""
+        return self.head % (self.call_id.encode(), length)
 
 
 def inference_address(access: Access, base_url: str | None) -> Address:
@@ -124,12 +139,13 @@ def inference_address(access: Access, base_url: str | None) -> Address:
         headers["X-Amz-Target"] = f"{endpoint.target}.GenerateAssistantResponse"
     if not endpoint.body_agent_mode:
         headers["x-amzn-kiro-agent-mode"] = "vibe"
-    return Address(_base(endpoint.inference_host, access.region, base_url) + endpoint.path, headers)
+    url = _base(endpoint.inference_host, access.region, base_url) + endpoint.path
+    return Address(url, headers, head=_head(url, headers))
 
 
 def new_call(address: Address) -> Address:
     """The same address for another call: every call has an id of its own."""
-    return Address(address.url, {**address.headers, "amz-sdk-invocation-id": _call_id()})
+    return Address(address.url, address.headers, _call_id(), address.head)
 
 
 def control_address(access: Access, base_url: str | None) -> tuple[str, dict[str, str]]:
@@ -157,11 +173,28 @@ def _headers(access: Access, agent: str) -> dict[str, str]:
         "User-Agent": user_agent,
         "x-amz-user-agent": user_agent,
         "x-amzn-codewhisperer-optout": "true",
-        "amz-sdk-invocation-id": _call_id(),
+        _CALL_ID: _call_id(),
     }
     if access.token_type:
         headers["TokenType"] = access.token_type
     return headers
+
+
+def _head(url: str, headers: dict[str, str]) -> bytes:
+    """The head of a POST. Raises NetworkFailed for what would break out of a header."""
+    parts = urlsplit(url)
+    target = parts.path + (f"?{parts.query}" if parts.query else "")
+    constant = {"Host": parts.netloc.rpartition("@")[2], "Accept-Encoding": "gzip, deflate", **headers}
+    lines = [f"{name}: {value}" for name, value in constant.items() if name != _CALL_ID]
+    text = "\r\n".join((f"POST {target} HTTP/1.1", *lines))
+    if any(ord(char) < 32 or ord(char) > 255 for line in (target, *lines) for char in line):
+        raise NetworkFailed("A character of the access token or of the address cannot be sent.")
+    return (
+        text.encode("latin-1").replace(b"%", b"%%")
+        + b"\r\n"
+        + _CALL_ID.encode()
+        + b": %b\r\nContent-Length: %d\r\n\r\n"
+    )
 
 
 def _call_id() -> str:

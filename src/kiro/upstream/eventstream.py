@@ -8,8 +8,8 @@ Both checksums are verified. A frame that is wrong in any way ends the stream wi
 `FrameError`; nothing is skipped to find the next frame, because skipping hides lost text.
 
 The decoder runs once per event of every stream, so it keeps to offsets into the chunk it was given,
-copies each message once, and remembers whole header blocks: all streams together have only a handful
-of different ones, and their parsed form is shared.
+copies each message once, and remembers preludes and whole header blocks: all streams together have only
+some hundreds of different ones, and what was found in them is shared.
 
 Layout: "Event stream encoding" of the Amazon Transcribe and S3 Select documentation. CRC-32 is
 zlib's. Largest frame: 16 MiB, the limit of the older text; Kiro's own are a few KiB.
@@ -28,6 +28,7 @@ MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
 MAX_HEADER_BYTES: Final = 128 * 1024
 _OVERHEAD: Final = 16
 _KEPT_HEADER_BLOCKS: Final = 256
+_KEPT_PRELUDES: Final = 2048
 
 FrameFault = Literal[
     "prelude_crc",
@@ -74,10 +75,10 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 class FrameError(Exception):
     """The bytes are not an event stream. `before` holds the good frames of the same `feed`."""
 
-    def __init__(self, fault: FrameFault, detail: str, before: list[Frame] | None = None) -> None:
+    def __init__(self, fault: FrameFault, detail: str) -> None:
         super().__init__(f"{fault}: {detail}")
         self.fault = fault
-        self.before = before if before is not None else []
+        self.before: list[Frame] = []
 
 
 _PRELUDE = struct.Struct(">III").unpack_from
@@ -104,39 +105,50 @@ class Decoder:
 
     def feed(self, chunk: bytes) -> list[Frame]:
         """Frames completed by this chunk. Raises FrameError; the decoder is not to be used after that."""
+        frames: list[Frame] = []
+        try:
+            self._decode(chunk, frames)
+        except FrameError as error:
+            error.before = frames
+            raise
+        return frames
+
+    def _decode(self, chunk: bytes, frames: list[Frame]) -> None:
         data = self._rest + chunk if self._rest else chunk
         size = len(data)
-        frames: list[Frame] = []
         at = 0
         while size - at >= 12:
-            total, header_bytes, prelude_crc = _PRELUDE(data, at)
-            if crc32(data[at : at + 8]) != prelude_crc:
-                raise FrameError("prelude_crc", f"at byte {at} of the chunk", frames)
-            if total > MAX_FRAME_BYTES or total < _OVERHEAD:
-                fault: FrameFault = "too_large" if total > _OVERHEAD else "too_small"
-                raise FrameError(fault, f"a frame of {total} bytes", frames)
-            if header_bytes > total - _OVERHEAD or header_bytes > MAX_HEADER_BYTES:
-                raise FrameError("bad_header_length", f"{header_bytes} of {total} bytes", frames)
+            total, payload_offset = _read_prelude(data[at : at + 12])
             end = at + total
             if end > size:
                 break
             crc_at = end - 4
             if crc32(data[at:crc_at]) != _CRC(data, crc_at)[0]:
-                raise FrameError("message_crc", f"in a frame of {total} bytes", frames)
-            payload_at = at + 12 + header_bytes
-            try:
-                headers, event = _read_headers(data[at + 12 : payload_at])
-            except FrameError as error:
-                raise FrameError(error.fault, str(error), frames) from error
+                raise FrameError("message_crc", f"in a frame of {total} bytes")
+            payload_at = at + payload_offset
+            headers, event = _read_headers(data[at + 12 : payload_at])
             frames.append(Frame(headers, data[payload_at:crc_at], event))
             at = end
         self._rest = data[at:] if at else data
-        return frames
 
     def close(self) -> None:
         """The body ended. Raises FrameError `truncated` when it ended inside a frame."""
         if self._rest:
             raise FrameError("truncated", f"{len(self._rest)} bytes of an unfinished frame")
+
+
+@lru_cache(_KEPT_PRELUDES)
+def _read_prelude(prelude: bytes) -> tuple[int, int]:
+    """The frame's size and where its payload begins. Frames of one size share their prelude, and most sizes recur."""
+    total, header_bytes, prelude_crc = _PRELUDE(prelude)
+    if crc32(prelude[:8]) != prelude_crc:
+        raise FrameError("prelude_crc", "the lengths do not fit their checksum")
+    if total > MAX_FRAME_BYTES or total < _OVERHEAD:
+        fault: FrameFault = "too_large" if total > _OVERHEAD else "too_small"
+        raise FrameError(fault, f"a frame of {total} bytes")
+    if header_bytes > total - _OVERHEAD or header_bytes > MAX_HEADER_BYTES:
+        raise FrameError("bad_header_length", f"{header_bytes} of {total} bytes")
+    return total, 12 + header_bytes
 
 
 @lru_cache(_KEPT_HEADER_BLOCKS)

@@ -35,7 +35,7 @@ from kiro.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from kiro.redaction import without_password
+from kiro.redaction import redact_text
 
 
 class Signal(msgspec.Struct, frozen=True):
@@ -187,13 +187,16 @@ def from_exception(kind: str, payload: bytes, *, message: str = "") -> Signal:
 
 
 def as_error(signal: Signal, *, tokens: int = 0, window: int = 0) -> KiroError:
-    """The error class that REFUSALS gives this signal. `tokens` and `window` word a context overflow."""
+    """The error class that REFUSALS gives this signal. `tokens` and `window` word a context overflow.
+
+    The message goes on to clients and into the log, and some services quote the token they were sent.
+    """
     row = next(row for row in REFUSALS if row.matches(signal))
     if row.error is ContextOverflow:
         return ContextOverflow(tokens, window)
     assert issubclass(row.error, UpstreamError)  # noqa: S101  the table's type says so; ContextOverflow went above
     error = row.error(
-        signal.message or _nameless(signal),
+        redact_text(signal.message) or _nameless(signal),
         hint=row.hint,
         reason=signal.reason,
         retry_after_s=signal.retry_after_s,
@@ -210,7 +213,7 @@ def network_error(error: BaseException) -> NetworkFailed:
     if getattr(error, "status", None) == 407:
         return proxy_refused()
     return NetworkFailed(
-        f"Kiro cannot be reached: {without_password(str(error)) or type(error).__name__}.",
+        f"Kiro cannot be reached: {redact_text(str(error)) or type(error).__name__}.",
         hint="Check the network, and `upstream.proxy` if you use one.",
     )
 

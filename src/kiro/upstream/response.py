@@ -4,47 +4,27 @@
 `close` is told that the body ended. Neither raises for what Kiro does: a failure is left in
 `failure`, behind the events that came before it, so that no text is lost to an exception.
 
-What makes this more than a table of frame types:
-
-* Kiro may interleave two tool calls, dialects may not. The first open call streams on; whatever
-  belongs after it waits until it closes.
-* A call without arguments may never get its stop frame, so a call closes at its stop, or when text
-  or the end of the body comes and its arguments are whole.
-* There is no end marker. A body without any tail frame was cut: `tail_seen` tells.
+Frames become payloads here, and payloads go to whom they concern: text, thinking and tool calls to
+`blocks`, which keeps them in order, the closing numbers to `tail`. There is no end marker; a body without any
+tail frame was cut: `tail_seen` tells.
 
 The text of a text event is the hot path: one dictionary lookup, one typed decode, one event.
 """
 
 import json
 from collections.abc import Callable
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
-from kiro.conversation.events import (
-    Event,
-    Finish,
-    RedactedThinkingBlock,
-    Start,
-    TextDelta,
-    ThinkingDelta,
-    ThinkingEnd,
-    ToolCallDelta,
-    ToolCallEnd,
-    ToolCallStart,
-    Usage,
-)
+from kiro.conversation.events import Event, Finish, Start, TextDelta, Usage
 from kiro.errors import EmptyAnswer, KiroError, StreamCut, UpstreamBroken
-from kiro.reading import well_formed, well_formed_text
+from kiro.reading import well_formed
 from kiro.upstream import refusals
-from kiro.upstream.calls import Call
+from kiro.upstream.blocks import Blocks
 from kiro.upstream.eventstream import Decoder, Frame, FrameError
-from kiro.upstream.payloads import ToolPayload, decode_ids, decode_state, decode_text, decode_thinking, decode_tool
-from kiro.upstream.tags import Piece, TagParser
+from kiro.upstream.payloads import decode_ids, decode_state, decode_text, decode_thinking, decode_tool
 from kiro.upstream.tail import Tail
-from kiro.upstream.thinking import wrap
-
-_Kind = Literal["text", "thinking", "signature", "redacted"]
 
 
 class ResponseReader:
@@ -67,36 +47,19 @@ class ResponseReader:
         window: int = 200_000,
     ) -> None:
         self._decoder = Decoder()
-        self._rename = rename
-        self._unwrap = unwrap
-        self._family = family
-        self._tags = TagParser() if tags else None
+        self._blocks = Blocks(rename, unwrap, family, tags=tags)
+        self._tail = Tail()
         self._prompt_tokens = prompt_tokens
         self._window = window
+        self._started = False
+        self._finished = False
+        self._limit_reached = False
 
         self.failure: KiroError | None = None
         self.model: str | None = None
         self.model_tag: str | None = None
-        self.empty = True
-        """Nothing a client could show has come."""
         self.side_events: list[tuple[str, bytes]] = []
         """Events that dialects have no place for (references, links, citations, unknown types), for the log."""
-
-        self._tail = Tail()
-        self._started = False
-        self._finished = False
-        self._thinking_open = False
-        self._held_surrogate = ""
-        self._open: Call | None = None
-        self._calls: dict[str, Call] = {}
-        self._later: list[Call | tuple[_Kind, str]] = []
-        self._call_done = False
-        self._call_cut = False
-
-        self._limit_reached = False
-        self._plain_chars = 0
-        self._wide_chars = 0
-        self._thinking_chars = 0
 
     @property
     def tail_seen(self) -> bool:
@@ -104,9 +67,14 @@ class ResponseReader:
         return self._tail.seen
 
     @property
-    def call_open(self) -> bool:
-        """A tool call has begun and not ended: what follows cannot be continued by another answer."""
-        return self._open is not None
+    def empty(self) -> bool:
+        """Nothing a client could show has come."""
+        return self._blocks.empty
+
+    @property
+    def called(self) -> bool:
+        """A tool call has begun: what follows cannot be continued by another answer, or it might be made twice."""
+        return self._blocks.called
 
     @property
     def finished(self) -> bool:
@@ -142,6 +110,17 @@ class ResponseReader:
         self._end(events)
         return events
 
+    def usage(self) -> Usage:
+        """What the answer has cost so far."""
+        blocks = self._blocks
+        return self._tail.usage(
+            prompt=self._prompt_tokens,
+            window=self._window,
+            plain_chars=blocks.plain_chars,
+            wide_chars=blocks.wide_chars,
+            thinking_chars=blocks.thinking_chars,
+        )
+
     def _read(self, frames: list[Frame], events: list[Event]) -> None:
         for frame in frames:
             handler = _HANDLERS.get(frame.event)
@@ -163,171 +142,47 @@ class ResponseReader:
             if self.failure is not None:
                 return
 
-    # -- text
+    def _end(self, events: list[Event]) -> None:
+        blocks = self._blocks
+        blocks.close(events, tail_seen=self._tail.seen)
+        self._finished = True
+        reason = self._tail.stop_reason(cut_off=self._limit_reached or blocks.call_cut, called=blocks.call_done)
+        events.append(Finish(reason, self.usage(), refusal=self._tail.refusal))
+
+    # -- what the events say
 
     def _on_text(self, payload: bytes, events: list[Event]) -> None:
         said = decode_text(payload)
-        content = said.content
+        content, blocks = said.content, self._blocks
         if self.model is None and said.modelId is not None:
             self.model = said.modelId
         if said.modelTag is not None:
             self.model_tag = said.modelTag
-        if self._held_surrogate or self._tags is not None or self._open is not None or self._thinking_open:
-            self._on_text_slowly(content, events)
+        if not blocks.plain:
+            blocks.text(content, events)
         elif content:
-            if content.isascii():
-                self._plain_chars += len(content)
+            if content.isascii():  # as Blocks does; a call to it would cost 2 % of an event
+                blocks.plain_chars += len(content)
             else:
-                self._wide_chars += len(content)
-            self.empty = False
+                blocks.wide_chars += len(content)
+            blocks.empty = False
             events.append(TextDelta(content))
-
-    def _on_text_slowly(self, content: str, events: list[Event]) -> None:
-        """The same with something in the way: half a character, tags, an open call or thinking block."""
-        content, self._held_surrogate = _whole_characters(self._held_surrogate + content)
-        if content:
-            self._give_or_wait("text", content, events)
-
-    def _give_or_wait(self, kind: _Kind, text: str, events: list[Event]) -> None:
-        """Gives a piece of another block, unless a call is open whose arguments are not whole yet."""
-        if self._open is not None and self._open.is_object():
-            self._close_call(events)
-        if self._open is not None:
-            self._later.append((kind, text))
-        else:
-            self._give(kind, text, events)
-
-    def _give(self, kind: _Kind, text: str, events: list[Event]) -> None:
-        if kind == "text":
-            if self._tags is None:
-                self._give_text(text, events)
-            else:
-                self._give_tagged(self._tags.feed(text), events)
-        elif kind == "thinking":
-            self._give_thinking(text, events)
-        elif kind == "signature":
-            self._thinking_open = True  # a block without a word still is one
-            self._end_thinking(events, wrap(self._family, text))
-        else:
-            self._end_thinking(events)
-            events.append(RedactedThinkingBlock(wrap(self._family, text)))
-
-    def _give_tagged(self, pieces: list[Piece], events: list[Event]) -> None:
-        for kind, piece in pieces:
-            if kind == "text":
-                self._give_text(piece, events)
-            elif kind == "thinking":
-                self._give_thinking(piece, events)
-            else:
-                self._thinking_open = True
-                self._end_thinking(events)
-
-    def _give_text(self, text: str, events: list[Event]) -> None:
-        self._end_thinking(events)
-        if text.isascii():
-            self._plain_chars += len(text)
-        else:
-            self._wide_chars += len(text)
-        self.empty = False
-        events.append(TextDelta(text))
-
-    # -- thinking
 
     def _on_thinking(self, payload: bytes, events: list[Event]) -> None:
         thought = decode_thinking(payload)
         if thought.text:
-            self._give_or_wait("thinking", thought.text, events)
+            self._blocks.thinking("thinking", thought.text, events)
         if thought.signature:
-            self._give_or_wait("signature", thought.signature, events)
+            self._blocks.thinking("signature", thought.signature, events)
         if thought.redactedContent:
-            self._give_or_wait("redacted", thought.redactedContent, events)
-
-    def _give_thinking(self, text: str, events: list[Event]) -> None:
-        self._thinking_open = True
-        self._thinking_chars += len(text)
-        events.append(ThinkingDelta(text))
-
-    def _end_thinking(self, events: list[Event], signature: str | None = None) -> None:
-        if self._thinking_open:
-            self._thinking_open = False
-            events.append(ThinkingEnd(signature))
-
-    # -- tool calls
+            self._blocks.thinking("redacted", thought.redactedContent, events)
 
     def _on_tool(self, payload: bytes, events: list[Event]) -> None:
-        self._take_tool(decode_tool(payload), events)
+        if not self._blocks.tool(decode_tool(payload), events):
+            self._note_late_piece()
 
-    def _take_tool(self, said: ToolPayload, events: list[Event]) -> None:
-        call = self._calls.get(said.toolUseId)
-        if call is None:
-            name = self._rename(said.name)
-            call = self._calls[said.toolUseId] = Call(said.toolUseId, name, unwrap=name in self._unwrap)
-            if self._open is None:
-                self._start_call(call, events)
-            else:
-                self._later.append(call)
-        elif call.stopped:
-            self.side_events.append(("toolUseEvent after stop", b""))
-            return
-        if isinstance(said.input, dict):
-            call.snapshot = msgspec.json.encode(said.input).decode()
-        elif said.input:
-            self._add_input(call, said.input, events)
-        if said.stop:
-            call.stopped = True
-            if call is self._open:
-                self._close_call(events)
-
-    def _start_call(self, call: Call, events: list[Event]) -> None:
-        self._end_thinking(events)
-        if self._tags is not None:
-            self._give_tagged(self._tags.close(), events)
-        self._end_thinking(events)
-        self._open = call
-        self.empty = False
-        events.append(ToolCallStart(call.id, call.name))
-        if not call.unwrap:
-            events.extend(ToolCallDelta(fragment) for fragment in call.fragments)
-
-    def _add_input(self, call: Call, piece: str, events: list[Event]) -> None:
-        self._plain_chars += len(piece)
-        if piece == "{}" and not call.fragments:
-            call.held = piece
-            return
-        call.held = ""
-        if call.half:
-            piece, call.half = _whole_characters(call.half + piece)
-        call.fragments.append(piece)
-        if call is self._open and not call.unwrap:
-            events.append(ToolCallDelta(piece))
-
-    def _close_call(self, events: list[Event], *, cut: bool = False) -> None:
-        """Ends the open call; then gives what waited for it, up to the next call that is not finished."""
-        call, self._open = self._open, None
-        assert call is not None  # noqa: S101  callers test it; this is for the type checker
-        whole = not cut and call.is_object()
-        if call.unwrap and whole:
-            events.append(ToolCallDelta(call.unwrapped()))
-        elif not cut and (call.snapshot is not None or not call.fragments):
-            events.append(ToolCallDelta(call.text()))
-        events.append(ToolCallEnd(whole))
-        call.stopped = True
-        self._call_done = self._call_done or not cut
-        self._call_cut = self._call_cut or cut
-        waiting, self._later = self._later, []
-        while waiting and self._open is None:
-            item = waiting.pop(0)
-            if isinstance(item, Call):
-                self._start_call(item, events)
-                if item.stopped:
-                    self._later = waiting
-                    self._close_call(events)
-                    return
-            else:
-                self._give(*item, events)
-        self._later = waiting
-
-    # -- the tail
+    def _note_late_piece(self) -> None:
+        self.side_events.append(("toolUseEvent after stop", b""))
 
     def _on_metadata(self, payload: bytes, events: list[Event]) -> None:
         self._tail.take_metadata(payload)
@@ -380,10 +235,11 @@ class ResponseReader:
             self.side_events.append((kind, payload))
             return
         if handler is ResponseReader._on_text and isinstance(document.get("content"), str):
-            self._on_text_slowly(document["content"], events)
+            self._blocks.text(document["content"], events)
             return
         if handler is ResponseReader._on_tool and isinstance(document.get("input"), str):
-            self._on_halved_input(document, events)
+            if not self._blocks.halved_input(document, events):
+                self._note_late_piece()
             return
         kept = {key: well_formed(value) for key, value in document.items() if value is not None}
         try:
@@ -391,55 +247,11 @@ class ResponseReader:
         except msgspec.DecodeError:
             self.side_events.append((kind, payload))
 
-    def _on_halved_input(self, document: dict[str, Any], events: list[Event]) -> None:
-        """A slice of arguments that ends or begins inside a character."""
-        call_id, name = str(document.get("toolUseId", "")), str(document.get("name", ""))
-        known = self._calls.get(call_id)
-        whole, half = _whole_characters((known.half if known is not None else "") + document["input"])
-        if known is not None:
-            known.half = ""
-        self._take_tool(ToolPayload(call_id, name, whole, bool(document.get("stop"))), events)
-        call = self._calls[call_id]
-        if not call.stopped:
-            call.half = half
-
     def _fail_with(self, signal: refusals.Signal) -> None:
         self._fail(refusals.as_error(signal, tokens=self._prompt_tokens, window=self._window))
 
     def _fail(self, error: KiroError) -> None:
         self.failure = error
-
-    # -- the end
-
-    def _end(self, events: list[Event]) -> None:
-        if self._held_surrogate:
-            self._held_surrogate = ""
-            self._on_text_slowly("\N{REPLACEMENT CHARACTER}", events)
-        while self._open is not None:
-            self._close_call(events, cut=not self._is_good_without_stop(self._open))
-        if self._tags is not None:
-            self._give_tagged(self._tags.close(), events)
-        self._end_thinking(events)
-        self._finished = True
-        reason = self._tail.stop_reason(cut_off=self._limit_reached or self._call_cut, called=self._call_done)
-        events.append(Finish(reason, self.usage(), refusal=self._tail.refusal))
-
-    def _is_good_without_stop(self, call: Call) -> bool:
-        """The body ended inside a call. Whole arguments make it good, none at all only before a proper tail."""
-        if call.stopped:
-            return True
-        none = not call.fragments and call.snapshot is None
-        return call.is_object() and (self._tail.seen or not none)
-
-    def usage(self) -> Usage:
-        """What the answer has cost so far."""
-        return self._tail.usage(
-            prompt=self._prompt_tokens,
-            window=self._window,
-            plain_chars=self._plain_chars,
-            wide_chars=self._wide_chars,
-            thinking_chars=self._thinking_chars,
-        )
 
 
 _Handler = Callable[[ResponseReader, bytes, list[Event]], None]
@@ -457,11 +269,3 @@ _HANDLERS: Final[dict[str, _Handler]] = {
     "dryRunSucceedEvent": ResponseReader._on_nothing,
 }
 """What each event of Kiro's means. An event that is not here is kept for the log and changes nothing."""
-
-
-def _whole_characters(text: str) -> tuple[str, str]:
-    """Splits half a surrogate pair off the end; other lone halves become U+FFFD."""
-    half = ""
-    if text and "\ud800" <= text[-1] <= "\udbff":
-        text, half = text[:-1], text[-1]
-    return well_formed_text(text), half
