@@ -90,7 +90,7 @@ def import_(
         report = _read(source, home.loaded.settings.auth.external_hosts)
         _refuse_whole(report, source)
         _warn_about_exposure(source)
-        if follow:
+        if chosen != "own":
             _refuse_ambiguous(report)
         if name is not None and len(report.accounts) != 1:
             raise UsageError(
