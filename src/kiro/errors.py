@@ -23,7 +23,9 @@
         ├── TokenRejected       the access token is not accepted (refresh helps)
         ├── AccountSuspended    a person has to act
         ├── ApplicationRefused  this kind of credential may not use this API flavour
-        ├── ProfileRefused      profile ARN missing, foreign, or of another region
+        ├── ProfileRefused      profile ARN foreign, or of another region
+        ├── ProfileMissing      Kiro wants a profile ARN and got none
+        ├── EncryptionRefused   a company's encryption key does not let the account in
         ├── AccessRefused       any other 403
         ├── QuotaExhausted      credits of a period are spent
         ├── RateLimited         slow down; `retry_after_s`
@@ -203,6 +205,16 @@ class ApplicationRefused(UpstreamError):
 
 class ProfileRefused(UpstreamError):
     status = 403
+    exit_code = 3
+
+
+class ProfileMissing(UpstreamError):
+    status = 500
+    exit_code = 3
+
+
+class EncryptionRefused(UpstreamError):
+    status = 500
     exit_code = 3
 
 

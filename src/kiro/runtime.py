@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kiro.accounts.account import Account
     from kiro.accounts.directory import AccountDirectory
     from kiro.accounts.health import Health, SetAside, SwitchFlavour
+    from kiro.accounts.locating import Found
     from kiro.auth.http import HttpAsk, HttpReply
     from kiro.auth.refresh import RefreshUrls
     from kiro.storage.client_keys import ClientKey, ClientKeys
@@ -114,6 +115,7 @@ class Runtime:
     def __init__(self, home: Home) -> None:
         from kiro.accounts import health_rows
         from kiro.accounts.access import AccessKeeper
+        from kiro.accounts.locating import Locator
         from kiro.accounts.turns import Turns
         from kiro.relay.models import ModelShelf
         from kiro.relay.recorder import LogWriter
@@ -130,6 +132,7 @@ class Runtime:
         self.keeper = AccessKeeper(
             home.accounts, self._send, urls=self._refresh_urls(), region=settings.upstream.region
         )
+        self._locator = Locator(home.accounts, self.keeper, self._send)
         self.models = ModelShelf(self.ask_models, home.paths.state_dir / "models.json")
         self._accounts: list[Account] = []
         self._accounts_version = -1
@@ -153,6 +156,8 @@ class Runtime:
             turns=self.turns,
             set_aside=self._set_aside,
             switch=self._switch,
+            locate=self._locate,
+            move=self._move,
             models=self.models,
             settings=lambda: self.settings,
         )
@@ -219,14 +224,36 @@ class Runtime:
 
     async def _switch(self, account: "Account", outcome: "SwitchFlavour") -> "Account":
         """The account asks another API of Kiro's from now on."""
+        known = next((one for one in self._accounts if one.id == account.id), account)
+        if known.flavour == outcome.flavour:
+            return known  # another request was faster
         log.warning("account %s uses the API flavour %s from now on", account.name, outcome.flavour)
         switched: Account = await asyncio.to_thread(
             lambda: self.home.accounts.change(account.id, flavour=outcome.flavour)
         )
-        self.keeper.forget(account.id)
-        self._accounts = [switched if one.id == account.id else one for one in self._accounts]
-        self.turns.refresh()
+        self._take_over(switched)
         return switched
+
+    async def _locate(self, account: "Account") -> "Found | None":
+        upstream = self.settings.upstream
+        found: Found | None = await self._locator.locate(account, upstream.url, upstream.region)
+        if found is not None and found.region is None:
+            self._take_over(await asyncio.to_thread(self.home.accounts.get, account.id))
+        return found
+
+    def _move(self, account: "Account", region: str) -> None:
+        """Kiro has answered for the account in this region, and not where it was asked before."""
+        log.warning("account %s is asked in %s from now on", account.name, region)
+        self.later(self._moved(account.id, region))
+
+    async def _moved(self, account_id: str, region: str) -> None:
+        self._take_over(await asyncio.to_thread(lambda: self.home.accounts.change(account_id, region=region)))
+
+    def _take_over(self, changed: "Account") -> None:
+        """An account that was changed here, before the watch sees it."""
+        self.keeper.forget(changed.id)
+        self._accounts = [changed if one.id == changed.id else one for one in self._accounts]
+        self.turns.refresh()
 
     def _remember_health(self, account: "Account", health: "Health") -> None:
         """Writes health down, soon and elsewhere; several changes at a time go together."""

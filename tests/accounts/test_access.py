@@ -444,6 +444,23 @@ def test_a_region_set_by_the_person_goes_first():
     assert api_region(account, social(), "us-east-1") == "eu-central-1"
 
 
+async def test_who_waits_for_other_processes_keeps_no_thread(directory, service, keeper):
+    """There are few threads, and the log, the database and whoever holds a lock need them."""
+    accounts = [add(directory, social(timedelta(0), refresh=f"refresh-{n}"), name=f"n{n}") for n in range(40)]
+    locks = [directory.lock(account.id) for account in accounts]
+    for lock in locks:
+        lock.acquire()
+    waiting = [asyncio.create_task(keeper.access(account.id)) for account in accounts]
+    await asyncio.sleep(0.1)
+    async with asyncio.timeout(5):
+        assert await asyncio.to_thread(lambda: "free") == "free"
+    assert not any(task.done() for task in waiting)
+    for lock in locks:
+        lock.release()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert len(service.asked) == 40
+
+
 async def test_five_hundred_requests_cost_no_disk(directory, service, keeper):
     account = add(directory, social(timedelta(hours=1)))
     await keeper.access(account.id)

@@ -14,8 +14,8 @@ RESET = datetime.fromtimestamp(NOW, UTC) + timedelta(days=9)
 SPENT = usage(1000, 1000, resets_at=RESET)
 
 
-def suspicious():
-    error = errors.RateLimited("limits")
+def suspicious(**more):
+    error = errors.RateLimited("limits", **more)
     error.suspicious = True
     return error
 
@@ -26,13 +26,10 @@ def quota(period, **more):
     return error
 
 
-def profile(**more):
-    return errors.ProfileRefused("profile", **more)
-
-
 RESTS = {
     "a dead token: five minutes": (errors.TokenRejected("x"), "cooling", 300),
-    "a wrong profile: ten minutes": (profile(), "cooling", 600),
+    "a wrong profile: ten minutes": (errors.ProfileRefused("x"), "cooling", 600),
+    "no profile: ten minutes": (errors.ProfileMissing("x"), "cooling", 600),
     "an unknown 403: ten minutes": (errors.AccessRefused("x"), "cooling", 600),
     "a sign-in that cannot be used now: a moment": (errors.SignInNeeded("x"), "cooling", 10),
     "credits of the month: until the reset that Kiro's usage told": (quota("month"), "exhausted", 9 * 86400),
@@ -49,6 +46,12 @@ RESTS = {
         10,
     ),
     "suspicious activity: half an hour": (suspicious(), "throttled", 1800),
+    "suspicious activity with a short Retry-After: ten minutes all the same": (
+        suspicious(retry_after_s=5.0),
+        "throttled",
+        600,
+    ),
+    "suspicious activity with a long Retry-After: as told": (suspicious(retry_after_s=7200.0), "throttled", 7200),
 }
 
 
@@ -84,8 +87,12 @@ def test_what_is_not_the_accounts_doing_costs_it_nothing(error, before):
 ASIDE = {
     "suspended": (errors.AccountSuspended("x", reason="TEMPORARILY_SUSPENDED"), "suspended", "TEMPORARILY_SUSPENDED"),
     "suspended without a reason": (errors.AccountSuspended("x"), "suspended", "suspended"),
-    "a company's key refuses": (profile(reason="INVALID_KMS_GRANT"), "misconfigured", "INVALID_KMS_GRANT"),
-    "a conflict about a key": (profile(upstream_status=409), "misconfigured", "encryption key refused"),
+    "a company's key refuses": (
+        errors.EncryptionRefused("x", reason="INVALID_KMS_GRANT"),
+        "misconfigured",
+        "INVALID_KMS_GRANT",
+    ),
+    "a conflict about a key": (errors.EncryptionRefused("x"), "misconfigured", "encryption key refused"),
 }
 
 
@@ -164,6 +171,13 @@ RECHECKS = {
 def test_spent_credits_are_looked_up(told, until):
     found = after_recheck(SPENT_OUT, now=NOW, **told)
     assert (found.state, found.resting_until) == ("exhausted", until)
+
+
+def test_credits_told_right_after_a_refusal_for_lack_of_them_are_not_believed():
+    young = Health("exhausted", "x", NOW - 30, NOW + 3570, 1)
+    assert after_recheck(young, remaining=5.0, resets_at=NOW + 86400, now=NOW) is young
+    assert after_recheck(young, remaining=0.0, resets_at=NOW + 86400, now=NOW).resting_until == NOW + 86400
+    assert after_recheck(young, remaining=5.0, resets_at=NOW + 86400, now=NOW + 30).on_probation(NOW + 30)
 
 
 def test_only_an_exhausted_account_is_freed_by_credits():

@@ -66,7 +66,7 @@ def test_round_robin_takes_who_waited_longest_and_new_ones_first():
 
 PASSED_OVER = {
     "a resting one": stand("a", health=RESTING),
-    "one on probation with a request under way": stand("a", health=OVER, in_flight=1),
+    "one on probation with a request under way": stand("a", health=OVER, in_flight=1, last_started=NOW - 1),
     "one whose plan lacks the model": stand("a", health=LACKING),
     "one whose model is overloaded": stand("a", health=BUSY_MODEL),
     "a full one": stand("a", in_flight=8),
@@ -82,11 +82,20 @@ def test_passed_over(bad):
 
 def test_one_on_probation_gets_one_request():
     assert name(pick([stand("a", health=OVER)])) == "a"
-    assert pick([stand("a", health=OVER, in_flight=1)]) == Wait(None)
+    assert pick([stand("a", health=OVER, in_flight=1, last_started=NOW - 1)]) == Wait(None)
+
+
+def test_long_answers_from_before_the_rest_do_not_keep_an_account_from_being_tried():
+    assert name(pick([stand("a", health=OVER, in_flight=1, last_started=NOW - 60)])) == "a"
 
 
 def test_one_that_failed_this_request_is_passed_over():
     assert name(pick([stand("a"), stand("b")], Ask("m", tried=frozenset({"id-a"})))) == "b"
+
+
+def test_when_all_have_failed_this_request_that_is_said():
+    with pytest.raises(NoAccountReady, match="no other account to try"):
+        pick([stand("a"), stand("b", health=RESTING)], Ask("m", tried=frozenset({"id-a", "id-b"})))
 
 
 def test_an_overloaded_model_is_asked_for_where_nothing_better_is_free():
@@ -100,6 +109,12 @@ class TestModels:
 
     def test_a_list_can_be_old_so_when_nobody_has_the_model_everybody_is_asked(self):
         assert name(pick([stand("a")], view=View(lacking=frozenset({"id-a"})))) == "a"
+
+    def test_one_refusal_shows_that_the_lists_are_right_and_nobody_else_is_asked(self):
+        lists = View(lacking=frozenset({"id-a", "id-b"}))
+        with pytest.raises(UnknownModel):
+            pick([stand("a", health=LACKING), stand("b")], view=lists)
+        assert name(pick([stand("a", health=LACKING), stand("b")], Ask("n"), view=lists)) in ("a", "b")
 
     def test_the_one_that_has_it_is_waited_for(self):
         two = [stand("a"), stand("b", in_flight=8)]

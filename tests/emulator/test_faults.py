@@ -290,3 +290,19 @@ def test_a_frame_of_every_kind() -> None:
     assert events(frame_bytes(RawEvent(error_code="E", error_message="m"))) == [("E", {})]
     assert events(frame_bytes(RawEvent(exception_type="X", payload={"message": "m"}))) == [("X", {"message": "m"})]
     assert events(frame_bytes(RawEvent("ping"))) == [("ping", {})]
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before it acts", "after it has acted"])
+async def test_a_held_answer_of_a_sign_in_service(asker: Asker, before: bool) -> None:
+    """The difference between asking again and having lost the token."""
+    people = asker.emulator.people
+    asker.emulator.faults.add(Hang(ms=60_000, before_head=before), operation="refresh")
+    with pytest.raises(TimeoutError):
+        async with (
+            asyncio.timeout(0.3),
+            asker.session.post(
+                f"{asker.emulator.url}/refreshToken", json={"refreshToken": asker.tokens.refresh}
+            ) as response,
+        ):
+            await response.read()
+    assert (people.holder(asker.tokens.refresh) is not None) == before

@@ -119,6 +119,25 @@ class TestSearch:
         ]
         assert set(errors) == {"max_uses_exceeded"}
 
+    @pytest.mark.parametrize(
+        "refusal",
+        [
+            HttpError(status=403),
+            HttpError(status=403, reason="FEATURE_NOT_SUPPORTED"),
+            HttpError(status=403, message="The bearer token is invalid."),
+            HttpError(status=400, reason="INVALID_MODEL_ID"),
+        ],
+        ids=["denied", "not in this plan", "a token it does not take", "no such model"],
+    )
+    async def test_an_account_that_may_not_search_goes_on_talking(self, proxy, kiro, refusal):
+        kiro.faults.add(refusal, times=None, operation="mcp")
+        searching = ask('tool=web_search input={"query": "kiro"}', "text=Sorry.", tools=[RUN, SEARCH])
+        for _ in range(2):
+            status, whole = await message(proxy, searching)
+            assert (status, whole["content"][-1]["text"]) == (200, "Sorry.")
+        account = proxy.home.accounts.get("first")
+        assert (account.state, account.flavour) == ("active", "ide")
+
     async def test_a_failed_search_is_told_to_model_and_client(self, proxy, kiro):
         kiro.faults.add(HttpError(status=500), times=None, operation="mcp")
         _, whole = await message(

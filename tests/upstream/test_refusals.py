@@ -150,10 +150,10 @@ ROWS = [
         "ValidationException",
         "profileArn is required for this request.",
         None,
-        errors.ProfileRefused,
+        errors.ProfileMissing,
     ),
-    ("22 a company key", 400, "ValidationException", "", "INVALID_KMS_GRANT", errors.ProfileRefused),
-    ("22 a company key, 409", 409, "ConflictException", "", None, errors.ProfileRefused),
+    ("22 a company key", 400, "ValidationException", "", "INVALID_KMS_GRANT", errors.EncryptionRefused),
+    ("22 a company key, 409", 409, "ConflictException", "", None, errors.EncryptionRefused),
     ("23 a server error", 500, "InternalServerException", "Oops", None, errors.UpstreamBroken),
     ("23 a bad gateway", 502, "", "", None, errors.UpstreamBroken),
     ("23 a gateway time-out", 504, "", "", None, errors.UpstreamTimeout),
@@ -181,6 +181,20 @@ def test_an_http_refusal(status, shape, message, reason, want):
         ("modelTimeoutException", "", None, errors.UpstreamTimeout),
         ("accessDeniedException", "", "TEMPORARILY_SUSPENDED", errors.AccountSuspended),
         ("accessDeniedException", "", None, errors.AccessRefused),
+        ("accessDeniedException", "The bearer token is invalid.", None, errors.TokenRejected),
+        ("accessDeniedException", "User is not authorized to make this call.", None, errors.ProfileRefused),
+        ("validationException", "profileArn is required for this request.", None, errors.ProfileMissing),
+        ("validationException", "", "INVALID_KMS_GRANT", errors.EncryptionRefused),
+        ("conflictException", "", None, errors.EncryptionRefused),
+        ("serviceQuotaExceededException", "", None, errors.QuotaExhausted),
+        ("quotaExceeded", "", None, errors.QuotaExhausted),
+        ("throttled", "", None, errors.RateLimited),
+        ("slowdown", "", None, errors.RateLimited),
+        ("modelLimit", "", None, errors.RateLimited),
+        ("internalFailure", "", None, errors.UpstreamBroken),
+        ("modelFailure", "", None, errors.UpstreamBroken),
+        ("requestTimeout", "", None, errors.UpstreamTimeout),
+        ("contentLengthExceeded", "", None, errors.ContextOverflow),
         ("validationError", "Improperly formed request.", None, errors.RequestRefused),
         ("validationError", "", "PROMPT_TOO_LONG", errors.ContextOverflow),
         ("brandNewException", "", None, errors.UpstreamBroken),
@@ -208,6 +222,18 @@ def test_details_of_a_row_are_kept():
     assert http(429, "ThrottlingException", "suspicious activity").suspicious
     assert http(429, "ThrottlingException", "", "DAILY_REQUEST_COUNT").period == "day"
     assert http(402, "", "", "MONTHLY_REQUEST_COUNT").period == "month"
+
+
+def test_a_rate_that_is_an_abuse_limit_by_its_text_needs_the_long_rest():
+    error = http(429, "ThrottlingException", "Due to suspicious activity …", "USER_REQUEST_RATE_EXCEEDED")
+    assert (type(error), error.suspicious) == (errors.RateLimited, True)
+
+
+@pytest.mark.parametrize("reason", ["TOOL_SCHEMA_INVALID", "IMAGE_SIZE_EXCEEDED", "DOCUMENT_COUNT_EXCEEDED"])
+def test_a_declared_reason_is_not_guessed_at_from_a_text_that_quotes_the_request(reason):
+    said = "tools.0.description: 'tells of high load, a bearer token and a temporary limit' is too long"
+    assert type(http(400, "ValidationException", said, reason)) is errors.RequestRefused
+    assert type(frame("validationException", said, reason)) is errors.RequestRefused
 
 
 def test_an_overflow_has_plausible_numbers():

@@ -27,6 +27,7 @@ import msgspec
 from kiro.accounts.account import Account
 from kiro.accounts.acting import make_access, sign_in_hint
 from kiro.accounts.directory import AccountDirectory
+from kiro.accounts.locking import acquire
 from kiro.accounts.renewing import MARGIN, Send, ends, good_until, renew, until_next_refresh
 from kiro.accounts.sharing import ForeignStores
 from kiro.auth.credentials import (
@@ -193,7 +194,7 @@ class AccessKeeper:
         if trouble is not None and trouble.credentials == credentials and self._monotonic() < trouble.until:
             return self._make_do(account, credentials, rejected, trouble.error)
         lock = self._directory.lock(account_id)
-        await asyncio.to_thread(lock.acquire)
+        await acquire(lock)
         try:
             account, credentials = await self._load(account_id, locked=True)
             found = self._usable(account, credentials, rejected, margin)

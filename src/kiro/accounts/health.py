@@ -16,9 +16,11 @@ from kiro.errors import (
     AccessRefused,
     AccountSuspended,
     ApplicationRefused,
+    EncryptionRefused,
     KiroError,
     ModelOverloaded,
     ModelUnavailable,
+    ProfileMissing,
     ProfileRefused,
     QuotaExhausted,
     RateLimited,
@@ -31,6 +33,7 @@ from kiro.upstream.endpoints import Flavour
 FIRST_REST_S: Final = 10.0
 LONGEST_REST_S: Final = 60.0
 SUSPICIOUS_REST_S: Final = 1800.0
+SUSPICIOUS_LEAST_S: Final = 600.0
 REFUSED_REST_S: Final = 600.0
 TOKEN_REST_S: Final = 300.0
 SIGN_IN_REST_S: Final = 10.0
@@ -38,6 +41,8 @@ MODEL_LACKING_S: Final = 3600.0
 MODEL_BUSY_S: Final = 30.0
 QUOTA_REST_S: Final = {"hour": 600.0, "day": 3600.0, "week": 3600.0, "month": 3600.0}
 """Rest after a spent quota whose end nobody told; then one request asks again."""
+BELIEVED_AFTER_S: Final = 60.0
+"""Credits that Kiro tells of right after it refused for lack of them are not believed for this long."""
 
 Rest = Literal["active", "cooling", "throttled", "exhausted"]
 
@@ -115,7 +120,7 @@ def after(
             if account.flavour == "ide":
                 return SwitchFlavour("runtime")
             return SetAside("misconfigured", error.reason or "application refused")
-        case ProfileRefused() if error.reason == "INVALID_KMS_GRANT" or error.upstream_status == 409:
+        case EncryptionRefused():
             return SetAside("misconfigured", error.reason or "encryption key refused")
         case ModelUnavailable():
             return _benched(before, model, now, MODEL_LACKING_S, lacking=True)
@@ -135,11 +140,14 @@ def after(
 def after_recheck(before: Health, *, remaining: float | None, resets_at: float | None, now: float) -> Health:
     """An exhausted account whose credits were looked up: back on probation when there are some, else until the reset.
 
-    `remaining` counts an overage that is switched on.
+    `remaining` counts an overage that is switched on. A quota of the day or the hour can be spent while credits of
+    the month are left, and Kiro's numbers lag behind: an account that was refused a moment ago rests on.
     """
     if before.state != "exhausted":
         return before
     if remaining is not None and remaining > 0:
+        if now - before.since < BELIEVED_AFTER_S:
+            return before
         return msgspec.structs.replace(before, resting_until=min(before.resting_until, now))
     if resets_at is not None and resets_at > now:
         return msgspec.structs.replace(before, resting_until=resets_at)
@@ -153,7 +161,8 @@ def _rest(
     asked_s = (error.retry_after_s if isinstance(error, UpstreamError) else None) or None
     match error:
         case RateLimited(suspicious=True):
-            return "throttled", "suspicious activity seen by Kiro", asked_s or SUSPICIOUS_REST_S
+            rest_s = max(asked_s or SUSPICIOUS_REST_S, SUSPICIOUS_LEAST_S)
+            return "throttled", "suspicious activity seen by Kiro", rest_s
         case RateLimited(reason="SERVICE_REQUEST_RATE_EXCEEDED"):
             return None  # everybody's limit, not the account's
         case RateLimited():
@@ -166,6 +175,8 @@ def _rest(
             return "cooling", "token not accepted", asked_s or TOKEN_REST_S
         case ProfileRefused():
             return "cooling", "profile not accepted", asked_s or REFUSED_REST_S
+        case ProfileMissing():
+            return "cooling", "no profile found that Kiro asks for", asked_s or REFUSED_REST_S
         case AccessRefused():
             return "cooling", "access refused", asked_s or REFUSED_REST_S
         case SignInNeeded():

@@ -81,7 +81,7 @@ def choose(standings: Collection[Standing], ask: Ask, rules: PoolSettings, view:
         return Wait(total_free)
     ready = _ready(standings, ask, rules, view, now)
     if not ready:
-        open_to_all = _NOBODY if _all_lack(standings, view) else view.lacking
+        open_to_all = _NOBODY if _all_lack(standings, ask, view, now) else view.lacking
         view = msgspec.structs.replace(view, lacking=open_to_all)
         ready = _ready(standings, ask, rules, view, now, any_bench=True)
     if not ready:
@@ -123,8 +123,8 @@ def _fit(one: Standing, ask: Ask, now: float, *, any_bench: bool) -> bool:
     health = one.health
     if not one.usable or health.resting(now):
         return False
-    if one.in_flight and health.on_probation(now):
-        return False
+    if one.in_flight and health.on_probation(now) and one.last_started >= health.resting_until:
+        return False  # one request is trying it out; those that began before the rest do not count
     bench = health.bench(ask.model, now) if health.benched else None
     return bench is None or (any_bench and not bench.lacking)
 
@@ -147,9 +147,9 @@ def _has(one: Standing, ask: Ask, now: float) -> bool:
     return bench is None or not bench.lacking
 
 
-def _all_lack(standings: Collection[Standing], view: View) -> bool:
-    """Lists can be old: when nobody's list has the model, everybody may be asked."""
-    return all(one.id in view.lacking for one in standings if one.usable)
+def _all_lack(standings: Collection[Standing], ask: Ask, view: View, now: float) -> bool:
+    """Lists can be old: when nobody's list has the model, everybody may be asked, until one refusal shows them right."""
+    return all(one.id in view.lacking and _has(one, ask, now) for one in standings if one.usable)
 
 
 def eligible(standings: Collection[Standing], ask: Ask) -> Collection[Standing]:
@@ -193,13 +193,16 @@ def _explain(standings: Collection[Standing], ask: Ask, view: View, now: float) 
             _nobody_usable(standings),
             hint="`kiro accounts list` says why; `kiro accounts import` or `kiro login` renews a sign-in.",
         )
-    able = [one for one in usable if one.id not in view.lacking or _all_lack(standings, view)]
+    anybody = _all_lack(standings, ask, view, now)
+    able = [one for one in usable if anybody or one.id not in view.lacking]
     having = [one for one in able if _has(one, ask, now)]
     if not having and ask.model is not None:
         raise UnknownModel(ask.model, hint="Neither the plans nor the regions of your accounts have it.")
     waiting = [one for one in having if one.id not in ask.tried]
+    if not waiting:
+        raise NoAccountReady("There is no other account to try.", hint="`kiro accounts list` shows how they fare.")
     if all(one.health.resting(now) for one in waiting):
-        raise _all_rest(waiting or having, now)
+        raise _all_rest(waiting, now)
 
 
 def _next_change(

@@ -171,11 +171,15 @@ class Turns:
     def learn(
         self, account: Account, error: KiroError | None, *, model: str | None = None, began: float | None = None
     ) -> Outcome | None:
-        """What the outcome of a request that began at `began` costs the account. None: nothing."""
+        """What the outcome of a request that began at `began` costs the account. None: nothing.
+
+        `account` is what the request was made with: it may have been switched to another API meanwhile.
+        """
         one = self._current().get(account.id)
         if one is None or (error is None and one.health is FINE):
             return None
-        outcome = after(error, one.health, one.account, now=self._clock(), model=model, began=began)
+        asked = account if account.flavour != one.account.flavour else one.account
+        outcome = after(error, one.health, asked, now=self._clock(), model=model, began=began)
         if isinstance(outcome, Health):
             if outcome is one.health:
                 return None
@@ -185,6 +189,11 @@ class Turns:
     def health(self, account_id: str) -> Health:
         one = self._current().get(account_id)
         return one.health if one is not None else FINE
+
+    def serves(self, account_id: str) -> bool:
+        """Whether a request may ask this account again: others may have learned something in the meantime."""
+        one = self._current().get(account_id)
+        return one is not None and one.usable and not one.health.resting(self._clock())
 
     def set_health(self, account_id: str, health: Health, *, tell: bool = True) -> None:
         """`tell` False: somebody else has written it down already."""

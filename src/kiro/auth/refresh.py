@@ -212,6 +212,12 @@ def _refusal(credentials: TokenCredentials, reply: HttpReply, code: str) -> Refr
         )
     if status in (408, 504):
         return UpstreamTimeout("The sign-in service did not answer in time.", upstream_status=status)
+    if status == 403 and _is_page(reply):
+        return UpstreamBroken(
+            "Something on the way to the sign-in service blocks it (HTTP 403 with a page).",
+            hint="A VPN, a company's proxy or too many requests can be why; the sign-in itself is not refused.",
+            upstream_status=status,
+        )
     if status >= 500 or status < 400 or code in _BROKEN:
         what = "an answer without a token" if status < 300 else f"HTTP {status}{shown}"
         return UpstreamBroken(f"The sign-in service gave {what}.", reason=code or None, upstream_status=status)
@@ -220,6 +226,11 @@ def _refusal(credentials: TokenCredentials, reply: HttpReply, code: str) -> Refr
         reason=code or None,
         upstream_status=status,
     )
+
+
+def _is_page(reply: HttpReply) -> bool:
+    """The services speak JSON: a page is by somebody in between."""
+    return reply.body.lstrip()[:1] == b"<" or "text/html" in reply.headers.get("content-type", "").lower()
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

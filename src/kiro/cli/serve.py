@@ -71,9 +71,14 @@ def first_key(home: "Home") -> str | None:
     """The text of the key named `default`, which is made when there is no key at all; None when there are only others."""
     if not home.loaded.settings.server.require_key:
         return None
+    from kiro.storage.files import FileLock
+
     keys = home.keys.list()
     if not keys:
-        return home.keys.create(FIRST_KEY)[1].reveal()
+        with FileLock(home.paths.locks_dir / "first-key.lock"):  # two servers may be started at once
+            keys = home.keys.list()
+            if not keys:
+                return home.keys.create(FIRST_KEY)[1].reveal()
     mine = next((key for key in keys if key.name == FIRST_KEY and key.enabled), None)
     return None if mine is None else home.keys.show(mine.id).reveal()
 

@@ -84,7 +84,11 @@ class BadChecksum(_Fault, frozen=True, tag="checksum"):
 
 
 class Hang(_Fault, frozen=True, tag="hang"):
-    """No bytes for `ms` milliseconds, then the answer goes on. `before_head` holds the HTTP head back, too."""
+    """No bytes for `ms` milliseconds, then the answer goes on. `before_head` holds the HTTP head back, too.
+
+    In other operations than a conversation it is the whole answer that waits: what was asked for is done already,
+    or with `before_head` not yet.
+    """
 
     ms: int
     after: int = 0

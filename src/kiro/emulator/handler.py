@@ -77,7 +77,11 @@ class Handler:
                     pass
         if recorded.operation == "generate":
             return await self._generate(request, recorded, faults)
-        return self._ask(recorded)
+        reply = self._ask(recorded)
+        for fault in faults:
+            if isinstance(fault, Hang) and not fault.before_head:
+                await asyncio.sleep(fault.ms / 1000)
+        return reply
 
     def _faults(self, recorded: Recorded) -> tuple[Fault, ...]:
         if recorded.operation is None:

@@ -42,6 +42,8 @@ SHAPES: Final[dict[type[KiroError], Shape]] = {
     errors.AccountSuspended: Shape(403, PERMISSION),
     errors.ApplicationRefused: Shape(403, PERMISSION),
     errors.ProfileRefused: Shape(403, PERMISSION),
+    errors.ProfileMissing: Shape(500, SERVER),
+    errors.EncryptionRefused: Shape(500, SERVER),
     errors.AccessRefused: Shape(403, PERMISSION),
     errors.QuotaExhausted: Shape(429, "insufficient_quota", "insufficient_quota"),
     errors.RateLimited: Shape(429, "rate_limit_error", "rate_limit_exceeded"),

@@ -42,6 +42,10 @@ class Limits:
                 out.append(event)
         return out
 
+    def forget(self) -> None:
+        """Drops the text that is held back: an answer that goes on where the shown text ended says it again."""
+        self._held = ""
+
     def _text(self, text: str, out: list[Event], usage: Usage) -> None:
         text = self._held + text
         self._held = ""

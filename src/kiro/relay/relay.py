@@ -13,13 +13,14 @@ Whatever goes wrong, an answer either ends with `Finish` or raises. There is no 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, assert_never
+from typing import Final
 
 import msgspec
 
 from kiro.accounts.access import AccessKeeper
 from kiro.accounts.account import Account
 from kiro.accounts.health import Health, Outcome, SetAside, SwitchFlavour
+from kiro.accounts.locating import Found
 from kiro.accounts.pool import Ask
 from kiro.accounts.turns import Turns
 from kiro.conversation.collect import Collector
@@ -35,10 +36,14 @@ from kiro.conversation.events import (
 )
 from kiro.conversation.messages import Conversation, Message, Text
 from kiro.errors import (
+    AccountSuspended,
     ContextOverflow,
     EmptyAnswer,
     KiroError,
     NetworkFailed,
+    QuotaExhausted,
+    RateLimited,
+    SignInNeeded,
     StreamCut,
     TokenRejected,
     UpstreamBroken,
@@ -48,7 +53,20 @@ from kiro.errors import (
 from kiro.relay.fitting import Fitting, OnOverflow, Summaries
 from kiro.relay.limits import Limits
 from kiro.relay.models import ModelShelf
-from kiro.relay.retry import GiveUp, NextAccount, RefreshAndRepeat, Repeat, RepeatWithout, Tries, decide, new_jitter
+from kiro.relay.retry import (
+    FindProfile,
+    GiveUp,
+    NextAccount,
+    RefreshAndRepeat,
+    Repeat,
+    RepeatWithout,
+    Step,
+    Tries,
+    decide,
+    mend,
+    new_jitter,
+    taken,
+)
 from kiro.storage.settings import Settings
 from kiro.upstream import media, queries
 from kiro.upstream.catalogue import Model, Resolved
@@ -61,6 +79,9 @@ from kiro.upstream.thinking import family, without_thinking
 
 _COMPACT_AT: Final = 64
 _CALIBRATION_STEP: Final = 0.2
+_FIELDS_LEFT_OUT_S: Final = 3600.0
+_ABOUT_THE_ACCOUNT: Final = (AccountSuspended, QuotaExhausted, RateLimited)
+"""What a refused web search tells about conversations, too: a plan may lack searches and nothing else."""
 _MENDABLE_BY_CONTINUING: Final = (StreamCut, NetworkFailed, UpstreamBroken, UpstreamTimeout)
 
 _UNREAD: Final = ResponseReader()
@@ -93,19 +114,25 @@ class Relay:
         turns: Turns,
         set_aside: Callable[[Account, SetAside], None],
         switch: Callable[[Account, SwitchFlavour], Awaitable[Account]],
+        locate: Callable[[Account], Awaitable[Found | None]],
+        move: Callable[[Account, str], None],
         models: ModelShelf,
         settings: Callable[[], Settings],
     ) -> None:
+        """`locate` looks for another profile or region; `move` keeps a region in which Kiro has answered."""
         self.client = client
         self.keeper = keeper
         self.models = models
         self.settings = settings
         self.turns = turns
         self.switch = switch
+        self.locate = locate
+        self.move = move
         self._set_aside = set_aside
         self._summaries = Summaries()
         self._calibration: dict[str, float] = {}
         self._addresses: dict[str, tuple[Access, str | None, Address]] = {}
+        self._without_fields: dict[str, float] = {}
 
     def answer(
         self,
@@ -153,6 +180,13 @@ class Relay:
             self._set_aside(account, outcome)
         return outcome
 
+    def takes_fields(self, model: Model) -> bool:
+        """False for a while after Kiro answered this model only when its additional fields were left out."""
+        return self._without_fields.get(model.id, 0.0) <= time.monotonic()
+
+    def leave_out_fields(self, model: Model) -> None:
+        self._without_fields[model.id] = time.monotonic() + _FIELDS_LEFT_OUT_S
+
     def address(self, access: Access, base_url: str | None) -> Address:
         """Where a conversation goes; made once per access token."""
         known = self._addresses.get(access.machine_id)
@@ -185,12 +219,11 @@ class Relay:
                     ask.method, ask.url, ask.headers, ask.body, proxy=access.proxy
                 )
                 return queries.read_search(status, headers, body)
-            except TokenRejected as error:
+            except TokenRejected:
                 if last_try:
-                    self.learn(account, error)
                     raise
                 access = await self.keeper.refresh_now(account.id, access.token)
-            except KiroError as error:
+            except _ABOUT_THE_ACCOUNT as error:
                 self.learn(account, error)
                 raise
         raise AssertionError("the second try returns or raises")
@@ -248,6 +281,9 @@ class Answering:
         """Ids of the conversation and of its continuation, for Kiro; the first also stands for a session without a name."""
         self._deadline = 0.0
         self._token: str | None = None
+        """The access token of the attempt; None when it failed before Kiro was asked."""
+        self._region: str | None = None
+        """Where the account is tried, in place of where it is known to be answered."""
         self._reader: ResponseReader = _UNREAD
         self._estimate = 0
         self._agentic = False
@@ -355,64 +391,99 @@ class Answering:
 
     # -- trying
 
-    async def _try_until_begun(self, tried: frozenset[str]) -> None:
-        settings = self._relay.settings().relay
-        self._deadline = time.monotonic() + settings.max_seconds
-        tries = Tries()
+    async def _try_until_begun(self, failed: frozenset[str]) -> None:
+        assert self.model is not None  # noqa: S101  begin settles it
+        self._deadline = time.monotonic() + self._relay.settings().relay.max_seconds
+        tries = Tries(total=len(self.attempts) + 1, dropped=self._known_refused(self.model), failed=failed)
         account: Account | None = None
         last: KiroError | None = None
         while True:
             if account is None:
-                account = await self._claim(tried, last)
+                account, self._region = await self._claim(tries.failed, last), None
             began = time.time()
             try:
                 await self._try(account, tries.dropped)
             except KiroError as error:
                 last = error
                 self._hang_up()
-                outcome = self._relay.learn(account, error, model=self.model, began=began)
             else:
-                self._relay.learn(account, None, model=self.model, began=began)
+                if self._failure is None:  # otherwise it broke in the same moment, and that is learned already
+                    self._relay.learn(account, None, model=self.model, began=began)
+                self._keep_what_helped(account, tries)
                 return
-            if isinstance(outcome, SwitchFlavour) and tries.total < settings.max_attempts:
-                account = await self._switched(account, outcome)
-                tries = msgspec.structs.replace(tries, here=tries.here + 1, total=tries.total + 1)
-                continue
-            step = decide(
-                last,
-                tries,
-                most_here=settings.max_attempts_per_account,
-                most=settings.max_attempts,
-                refreshable=account.kind != "api_key",
-                jitter=new_jitter(),
-            )
-            if time.monotonic() + (step.delay_s if isinstance(step, Repeat) else 0.0) >= self._deadline:
-                self.notes.append(f"gave up after relay.max_seconds ({settings.max_seconds:g} s)")
-                step = GiveUp()
-            match step:
-                case Repeat(delay_s=delay_s):
-                    await asyncio.sleep(delay_s)
-                case RefreshAndRepeat():
-                    tries = msgspec.structs.replace(tries, refreshed=True)
-                    dead = await self._refresh(account)
-                    if dead is not None:
-                        tried, account, last = tried | {account.id}, None, dead
-                        tries = Tries(0, tries.total, dropped=tries.dropped)
-                        self._leave()
-                case RepeatWithout(what=what):
-                    self.notes.append(f"repeated without {what}: {last.message}")
-                    tries = msgspec.structs.replace(tries, dropped=tries.dropped | {what})
-                case NextAccount():
-                    tried |= {account.id}
-                    account = None
-                    tries = Tries(0, tries.total, dropped=tries.dropped)
-                    self._leave()
-                case GiveUp():
-                    self._leave()
-                    raise last
-                case _:
-                    assert_never(step)
-            tries = msgspec.structs.replace(tries, here=tries.here + 1, total=tries.total + 1)
+            step = self._decide(account, last, tries)
+            outcome = self._learn(account, last, tries, began)
+            if isinstance(outcome, SwitchFlavour) and not isinstance(step, GiveUp):
+                account, step = await self._switched(account, outcome), Repeat()
+            if isinstance(step, RefreshAndRepeat):
+                dead = await self._refresh(account)
+                step, last = (step, last) if dead is None else (NextAccount(), dead)
+            elif isinstance(step, FindProfile):
+                step = await self._find_profile(account, last, tries, began)
+            elif isinstance(step, Repeat):
+                await asyncio.sleep(step.delay_s)
+            elif isinstance(step, RepeatWithout):
+                self.notes.append(f"repeated without {step.what}: {last.message}")
+            elif isinstance(step, GiveUp):
+                self._leave()
+                raise last
+            if isinstance(step, NextAccount) or not self._relay.turns.serves(account.id):
+                self._leave()
+                tries, account = taken(NextAccount(), tries, account.id), None
+            else:
+                tries = taken(step, tries, account.id)
+
+    def _known_refused(self, model: Model) -> frozenset[str]:
+        """What this model is known to refuse, so that it is not sent in vain."""
+        if self._relay.takes_fields(model):
+            return frozenset()
+        wish, note = self._conversation.thinking, f"sent without fields: {model.id} refused them a while ago"
+        if (wish.mode is not None or wish.effort is not None) and note not in self.notes:
+            self.notes.append(note)
+        return frozenset({"fields"})
+
+    def _decide(self, account: Account, error: KiroError, tries: Tries) -> Step:
+        settings = self._relay.settings().relay
+        step = decide(
+            error,
+            tries,
+            most_here=settings.max_attempts_per_account,
+            most=settings.max_attempts,
+            refreshable=self._refreshable(account),
+            jitter=new_jitter(),
+        )
+        if time.monotonic() + (step.delay_s if isinstance(step, Repeat) else 0.0) >= self._deadline:
+            self.notes.append(f"gave up after relay.max_seconds ({settings.max_seconds:g} s)")
+            return GiveUp()
+        return step
+
+    def _refreshable(self, account: Account) -> bool:
+        return account.kind != "api_key" and self._token is not None
+
+    def _learn(self, account: Account, error: KiroError, tries: Tries, began: float) -> Outcome | None:
+        """Costs the account nothing while something may mend it, or when Kiro was not even asked."""
+        if self._token is None and not isinstance(error, SignInNeeded):
+            return None
+        if mend(error, tries, refreshable=self._refreshable(account)) is not None:
+            return None
+        return self._relay.learn(account, error, model=self.model, began=began)
+
+    async def _find_profile(self, account: Account, error: KiroError, tries: Tries, began: float) -> Step:
+        found = await self._relay.locate(account) if self._region is None else None
+        if found is None:
+            located = taken(FindProfile(), tries, account.id)
+            self._learn(account, error, located, began)
+            return self._decide(account, error, msgspec.structs.replace(located, total=tries.total))
+        self._region = found.region
+        self.notes.append(f"{account.name}: {found.what}")
+        return FindProfile()
+
+    def _keep_what_helped(self, account: Account, tries: Tries) -> None:
+        assert self.model is not None  # noqa: S101  begin settles it
+        if "fields" in tries.dropped and self._relay.takes_fields(self.model):
+            self._relay.leave_out_fields(self.model)
+        if self._region is not None:
+            self._relay.move(account, self._region)
 
     async def _claim(self, tried: frozenset[str], last: KiroError | None) -> Account:
         """A place with the account whose turn it is. With none left, the failure of the last one tells more."""
@@ -444,7 +515,7 @@ class Answering:
         try:
             await self._relay.keeper.refresh_now(account.id, self._token)
         except KiroError as error:
-            self._relay.learn(account, error)
+            self._relay.learn(account, SignInNeeded(f"Kiro wants a new token, and there is none: {error.message}"))
             return error
         return None
 
@@ -457,9 +528,12 @@ class Answering:
         started = time.perf_counter()
         self.account = account
         self.attempts.append(attempt)
+        self._token = None
         try:
             access = await self._relay.keeper.access(account.id)
             self._token = access.token
+            if self._region is not None:
+                access = msgspec.structs.replace(access, region=self._region)
             exchange = await self._send(access, dropped)
             attempt.status, attempt.upstream_id = 200, exchange.upstream_id
             exchange.listen(self._on_data, self._on_end)
@@ -554,6 +628,8 @@ class Answering:
             self._conversation, messages=(*self._conversation.messages, unfinished)
         )
         self._requests.clear()
+        if self._limits is not None:
+            self._limits.forget()
         broken = self.account.id if self.account is not None else ""
         try:
             try:
@@ -643,8 +719,7 @@ class Answering:
         elif failure is not None and self.account is not None and self.attempts:
             _note_failure(self.attempts[-1], failure)
             if self._first is None or self._first.done():
-                began = self.attempts[-1].started_at
-                self._relay.learn(self.account, failure, model=self.model, began=began)
+                self._learn(self.account, failure, Tries(), self.attempts[-1].started_at)
         if failure is None or self._first is None or self._first.done():
             self._leave()
         if self._first is not None and not self._first.done():
@@ -680,14 +755,17 @@ def _note_failure(attempt: Attempt, error: KiroError) -> None:
 
 
 def _sum(before: Usage | None, now: Usage) -> Usage:
-    """Usage of a continued answer: both parts were paid for."""
+    """Usage of a continued answer. Both parts cost credits; tokens are told as if it had come in one piece.
+
+    Clients measure how full the window is by these numbers, and the first part stands in the prompt of the second.
+    """
     if before is None:
         return now
     return Usage(
-        input=now.input + before.input,
+        input=max(0, now.input - before.output),
         output=now.output + before.output,
-        cache_read=now.cache_read + before.cache_read,
-        cache_write=now.cache_write + before.cache_write,
+        cache_read=now.cache_read,
+        cache_write=now.cache_write,
         thinking=now.thinking + before.thinking,
         credits=None if now.credits is None and before.credits is None else (now.credits or 0) + (before.credits or 0),
         context_percentage=now.context_percentage,

@@ -1,9 +1,9 @@
 """What to try after a failure: a pure decision.
 
 Before the first event every failure may be hidden from the client, if trying again can help. Which
-repeat helps depends on whose fault it was: a dead token wants a refresh, a spent account wants
-another, a loaded model wants a moment, a request Kiro finds malformed wants to be told to the
-client at once, because repeating it would burn every account in turn.
+repeat helps depends on whose fault it was: a dead token wants a refresh, a wrong profile wants to be
+looked up, a spent account wants another, a loaded model wants a moment, a request Kiro finds malformed
+wants to be told to the client at once, because repeating it would burn every account in turn.
 """
 
 import random
@@ -17,11 +17,13 @@ from kiro.errors import (
     ApplicationRefused,
     ConversationTooLong,
     EmptyAnswer,
+    EncryptionRefused,
     FieldsRefused,
     KiroError,
     ModelOverloaded,
     ModelUnavailable,
     NetworkFailed,
+    ProfileMissing,
     ProfileRefused,
     QuotaExhausted,
     RateLimited,
@@ -54,6 +56,10 @@ class RepeatWithout(msgspec.Struct, frozen=True):
     what: str
 
 
+class FindProfile(msgspec.Struct, frozen=True):
+    """The same account with its profile looked up anew, or in the other region, if either tells something new."""
+
+
 class NextAccount(msgspec.Struct, frozen=True):
     """Another account, if there is one."""
 
@@ -62,25 +68,32 @@ class GiveUp(msgspec.Struct, frozen=True):
     """Tell the client."""
 
 
-Step: TypeAlias = Repeat | RefreshAndRepeat | RepeatWithout | NextAccount | GiveUp
+Mending: TypeAlias = RefreshAndRepeat | FindProfile
+Step: TypeAlias = Repeat | Mending | RepeatWithout | NextAccount | GiveUp
 
 
 class Tries(msgspec.Struct, frozen=True):
-    """What was tried so far. `dropped` holds what RepeatWithout already left out."""
+    """What was tried so far: `here` with this account, `total` with all; `dropped` is what RepeatWithout left out.
+
+    `failed` are the ids of the accounts that are not asked again for this request.
+    """
 
     here: int = 1
     total: int = 1
     refreshed: bool = False
+    located: bool = False
     dropped: frozenset[str] = frozenset()
+    failed: frozenset[str] = frozenset()
 
 
 def decide(error: KiroError, tries: Tries, *, most_here: int, most: int, refreshable: bool, jitter: float) -> Step:
     """The next step. `jitter` is a random number of 0…1; `most_here` and `most` bound attempts per account and in all."""
     if tries.total >= most:
         return GiveUp()
+    mending = mend(error, tries, refreshable=refreshable)
+    if mending is not None:
+        return mending
     match error:
-        case TokenRejected() | AccessRefused() if refreshable and not tries.refreshed:
-            return RefreshAndRepeat()
         case SignatureRefused():
             return _once("thinking", tries)
         case FieldsRefused():
@@ -108,6 +121,8 @@ def decide(error: KiroError, tries: Tries, *, most_here: int, most: int, refresh
             | AccountSuspended()
             | ApplicationRefused()
             | ProfileRefused()
+            | ProfileMissing()
+            | EncryptionRefused()
             | QuotaExhausted()
             | RateLimited()
             | ModelUnavailable()
@@ -115,6 +130,36 @@ def decide(error: KiroError, tries: Tries, *, most_here: int, most: int, refresh
             return NextAccount()
         case _:
             return GiveUp()
+
+
+def mend(error: KiroError, tries: Tries, *, refreshable: bool) -> Mending | None:
+    """What may make the same account work, and was not tried yet: until then the refusal says nothing about it.
+
+    Kiro binds token and profile, so a token that is refused right after a refresh hints at the profile.
+    """
+    match error:
+        case TokenRejected() | AccessRefused() if refreshable and not tries.refreshed:
+            return RefreshAndRepeat()
+        case ProfileRefused() | ProfileMissing() | TokenRejected() if not tries.located:
+            return FindProfile()
+        case _:
+            return None
+
+
+def taken(step: Step, tries: Tries, account_id: str) -> Tries:
+    """The tries before the next attempt, once `step` is done after a failure of this account."""
+    match step:
+        case NextAccount():
+            return Tries(total=tries.total + 1, dropped=tries.dropped, failed=tries.failed | {account_id})
+        case RepeatWithout(what=what):
+            tries = msgspec.structs.replace(tries, dropped=tries.dropped | {what})
+        case RefreshAndRepeat():
+            tries = msgspec.structs.replace(tries, refreshed=True)
+        case FindProfile():
+            tries = msgspec.structs.replace(tries, located=True)
+        case _:
+            pass
+    return msgspec.structs.replace(tries, here=tries.here + 1, total=tries.total + 1)
 
 
 def new_jitter() -> float:

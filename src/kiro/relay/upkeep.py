@@ -72,10 +72,12 @@ def due(
     resting = health.resting(now)
     after_use = last_used > known and now - known >= _USAGE_EVERY_S
     unused = check_every_s > 0 and now - max(known, last_used) >= max(check_every_s, _LEAST_S)
+    # at once, because Kiro tells when there will be credits again; then hourly, because there may be some earlier
+    again = usage_asked < health.since or now - usage_asked >= _RECHECK_EVERY_S
     return Due(
         token=account.kind != "api_key" and account.mode == "own" and now - token_asked >= _TOKENS_EVERY_S,
         usage=not resting and (after_use or unused),
-        recheck=resting and health.state == "exhausted" and now - max(usage_asked, health.since) >= _RECHECK_EVERY_S,
+        recheck=resting and health.state == "exhausted" and again,
     )
 
 

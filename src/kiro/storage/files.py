@@ -140,18 +140,28 @@ class FileLock:
 
     def acquire(self) -> None:
         """Wait for the lock. Raises StorageError after `timeout_s`."""
+        deadline = time.monotonic() + self._timeout_s
+        while not self.try_acquire():
+            if time.monotonic() >= deadline:
+                raise self.stuck(self._timeout_s)
+            time.sleep(_LOCK_POLL_S)
+
+    def try_acquire(self) -> bool:
+        """Take the lock if it is free: for those who can wait without keeping a thread."""
         make_private_folder(self._path.parent)
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT | _NO_FOLLOW | _BINARY, 0o600)
-        deadline = time.monotonic() + self._timeout_s
-        while not _try_lock(handle):
-            if time.monotonic() >= deadline:
-                os.close(handle)
-                raise StorageError(
-                    f"Another program has held {self._path} for {self._timeout_s:.0f} s.",
-                    hint="Is another kiro stuck? It can be ended; nothing is lost.",
-                )
-            time.sleep(_LOCK_POLL_S)
+        if not _try_lock(handle):
+            os.close(handle)
+            return False
         self._handle = handle
+        return True
+
+    def stuck(self, waited_s: float) -> StorageError:
+        """The error of somebody who has waited in vain."""
+        return StorageError(
+            f"Another program has held {self._path} for {waited_s:.0f} s.",
+            hint="Is another kiro stuck? It can be ended; nothing is lost.",
+        )
 
     def release(self) -> None:
         handle, self._handle = self._handle, None

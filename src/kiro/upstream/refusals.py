@@ -20,11 +20,13 @@ from kiro.errors import (
     ApplicationRefused,
     ContextOverflow,
     ConversationTooLong,
+    EncryptionRefused,
     FieldsRefused,
     KiroError,
     ModelOverloaded,
     ModelUnavailable,
     NetworkFailed,
+    ProfileMissing,
     ProfileRefused,
     QuotaExhausted,
     RateLimited,
@@ -78,6 +80,34 @@ _OTHER_APPLICATION = (
 )
 _QUOTA = "`kiro accounts list` shows when the credits come back."
 _MALFORMED = "Kiro did not accept the translated request. `kiro logs show` with this request's id has the details."
+_ENCRYPTION = "The company's encryption key refuses; ask its administrator."
+_PROFILE = "`kiro accounts show` tells the profile and the region of the account."
+_SLOWER = "Kiro limits this account for a while. Repeating the request now makes it worse."
+
+_RATES: Final = ("USER_REQUEST_RATE_EXCEEDED", "CREDIT_CONSUMPTION_RATE_EXCEEDED", "SERVICE_REQUEST_RATE_EXCEEDED")
+_SUSPICIOUS: Final = ("suspicious activity", "temporary limit")
+_TOKEN: Final = ("bearer token", "invalid token", "token expired", "token has expired", "security token")
+_FOREIGN: Final = ("not authorized to make this call", "profilearn")
+_MALFORMED_REASONS: Final = (
+    "TOOL_USE_RESULT_MISMATCH",
+    "TOOL_SCHEMA_INVALID",
+    "TOOL_DUPLICATE",
+    "TOOL_CONFIG_MISSING",
+    "IMAGE_DIMENSION_EXCEEDED",
+    "IMAGE_SIZE_EXCEEDED",
+    "IMAGE_COUNT_EXCEEDED",
+    "IMAGE_FORMAT_UNSUPPORTED",
+    "IMAGE_MIME_MISMATCH",
+    "DOCUMENT_MODEL_NOT_SUPPORTED",
+    "DOCUMENT_PASSWORD_PROTECTED",
+    "DOCUMENT_MAXIMUM_PAGES_EXCEEDED",
+    "DOCUMENT_SIZE_EXCEEDED",
+    "DOCUMENT_COUNT_EXCEEDED",
+    "DOCUMENT_DUPLICATE_NAME",
+    "INVALID_DOCUMENT_NAME",
+    "DISALLOWED_FILE_TYPE",
+)
+"""What is wrong with the request itself. Their messages quote it, so no text of theirs is searched."""
 
 REFUSALS: Final[tuple[Row, ...]] = (
     # Reasons: what Kiro declares.
@@ -95,17 +125,11 @@ REFUSALS: Final[tuple[Row, ...]] = (
     Row(QuotaExhausted, reasons=("HOURLY_REQUEST_COUNT",), details=(("period", "hour"),), hint=_QUOTA),
     Row(QuotaExhausted, reasons=("WEEKLY_REQUEST_COUNT",), details=(("period", "week"),), hint=_QUOTA),
     Row(ModelOverloaded, reasons=("INSUFFICIENT_MODEL_CAPACITY", "MODEL_TEMPORARILY_UNAVAILABLE")),
-    Row(
-        RateLimited,
-        reasons=("USER_REQUEST_RATE_EXCEEDED", "CREDIT_CONSUMPTION_RATE_EXCEEDED", "SERVICE_REQUEST_RATE_EXCEEDED"),
-    ),
+    Row(RateLimited, reasons=_RATES, texts=_SUSPICIOUS, details=(("suspicious", True),), hint=_SLOWER),
+    Row(RateLimited, reasons=_RATES),
     Row(SignatureRefused, reasons=("THINKING_SIGNATURE_INVALID",)),
-    Row(RequestRefused, reasons=("TOOL_USE_RESULT_MISMATCH",), hint=_MALFORMED),
-    Row(
-        ProfileRefused,
-        reasons=("INVALID_KMS_GRANT",),
-        hint="The company's encryption key refuses; ask its administrator.",
-    ),
+    Row(RequestRefused, reasons=_MALFORMED_REASONS, hint=_MALFORMED),
+    Row(EncryptionRefused, reasons=("INVALID_KMS_GRANT",), hint=_ENCRYPTION),
     # Texts: what Kiro says when it declares nothing, or something too general.
     Row(
         ContextOverflow,
@@ -117,19 +141,14 @@ REFUSALS: Final[tuple[Row, ...]] = (
         hint=_SUSPENDED,
     ),
     Row(AccountSuspended, statuses=(423,), hint=_SUSPENDED),
-    Row(
-        RateLimited,
-        texts=("suspicious activity", "temporary limit"),
-        details=(("suspicious", True),),
-        hint="Kiro limits this account for a while. Repeating the request now makes it worse.",
-    ),
+    Row(RateLimited, texts=_SUSPICIOUS, details=(("suspicious", True),), hint=_SLOWER),
     Row(ApplicationRefused, texts=("does not support this application",), hint=_OTHER_APPLICATION),
-    Row(
-        TokenRejected,
-        texts=("bearer token", "invalid token", "token expired", "token has expired", "security token"),
-        statuses=(400, 401, 403),
-    ),
-    Row(ProfileRefused, texts=("not authorized to make this call", "profilearn"), statuses=(400, 403)),
+    Row(TokenRejected, texts=_TOKEN, statuses=(400, 401, 403)),
+    Row(TokenRejected, texts=_TOKEN, shapes=("accessdenied",)),
+    Row(ProfileRefused, texts=_FOREIGN, statuses=(403,), hint=_PROFILE),
+    Row(ProfileRefused, texts=_FOREIGN, shapes=("accessdenied",), hint=_PROFILE),
+    Row(ProfileMissing, texts=("profilearn",), statuses=(400,), hint=_PROFILE),
+    Row(ProfileMissing, texts=("profilearn",), shapes=("validation",), hint=_PROFILE),
     Row(SignatureRefused, texts=("`signature` in `thinking`",)),
     Row(FieldsRefused, texts=("additionalmodelrequestfields",)),
     Row(RequestRefused, texts=("expected toolresult blocks",), hint=_MALFORMED),
@@ -137,13 +156,15 @@ REFUSALS: Final[tuple[Row, ...]] = (
     Row(QuotaExhausted, texts=("monthly_request_count", "reached the limit for this month"), hint=_QUOTA),
     # Shapes and statuses: the rest.
     Row(RequestRefused, statuses=(400, 422), shapes=("validation",), hint=_MALFORMED),
-    Row(ProfileRefused, statuses=(409,), hint="The company's encryption key refuses; ask its administrator."),
+    Row(EncryptionRefused, statuses=(409,), hint=_ENCRYPTION),
+    Row(EncryptionRefused, shapes=("conflict",), hint=_ENCRYPTION),
     Row(TokenRejected, statuses=(401,)),
     Row(QuotaExhausted, statuses=(402,), hint=_QUOTA),
     Row(QuotaExhausted, shapes=("quotaexceeded", "servicequotaexceeded"), hint=_QUOTA),
     Row(AccessRefused, statuses=(403,), hint="`kiro doctor` checks the account."),
     Row(AccessRefused, shapes=("accessdenied",), hint="`kiro doctor` checks the account."),
     Row(ContextOverflow, statuses=(413,)),
+    Row(ContextOverflow, shapes=("contentlengthexceeded",)),
     Row(RateLimited, statuses=(429,)),
     Row(RateLimited, shapes=("throttling", "throttled", "slowdown", "modellimit", "toomanyrequests")),
     Row(ModelOverloaded, statuses=(503, 529), shapes=("serviceunavailable",)),

@@ -54,6 +54,8 @@ ERROR_TYPES: Final[dict[type[KiroError], tuple[int, str]]] = {
     errors.AccountSuspended: (403, "permission_error"),
     errors.ApplicationRefused: (403, "permission_error"),
     errors.ProfileRefused: (403, "permission_error"),
+    errors.ProfileMissing: (500, "api_error"),
+    errors.EncryptionRefused: (500, "api_error"),
     errors.AccessRefused: (403, "permission_error"),
     errors.QuotaExhausted: (429, "rate_limit_error"),
     errors.RateLimited: (429, "rate_limit_error"),

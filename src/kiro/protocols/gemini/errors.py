@@ -31,6 +31,8 @@ STATUSES: Final[dict[type[KiroError], tuple[int, str]]] = {
     errors.AccountSuspended: (403, "PERMISSION_DENIED"),
     errors.ApplicationRefused: (403, "PERMISSION_DENIED"),
     errors.ProfileRefused: (403, "PERMISSION_DENIED"),
+    errors.ProfileMissing: (500, "INTERNAL"),
+    errors.EncryptionRefused: (500, "INTERNAL"),
     errors.AccessRefused: (403, "PERMISSION_DENIED"),
     errors.QuotaExhausted: (429, "RESOURCE_EXHAUSTED"),
     errors.RateLimited: (429, "RESOURCE_EXHAUSTED"),
