@@ -175,3 +175,15 @@ def test_a_link_is_not_shared(kiro, ide):
     status, _, err = kiro.call("accounts", "set", "google", "--mode", "shared")
     assert status == 2
     assert "symbolic link" in err
+
+
+def test_doctor_tells_of_a_shared_file_that_became_a_link(kiro, ide):
+    kiro.ok("accounts", "import", str(ide), "--mode", "shared")
+    assert "symbolic link" not in kiro.ok("doctor")
+    real = ide.with_name("real.json")
+    ide.rename(real)
+    ide.symlink_to(real)
+    status, out, _ = kiro.call("doctor")
+    assert status == 1
+    assert "cannot be refreshed here" in out
+    assert "kiro accounts set google --mode follow" in out

@@ -52,6 +52,18 @@ def test_it_is_used_with_its_password(kiro, signed_in, proxy_login):
     assert forward.refused == 1
 
 
+def test_the_way_to_the_proxy_may_be_encrypted(signed_in, encrypted_proxy):
+    forward, address, certificate = encrypted_proxy
+    signed_in.ok("config", "set", "upstream.proxy", address)
+    done = signed_in.run("accounts", "usage")
+    assert done.returncode == 1
+    assert "Kiro cannot be reached" in done.stderr
+    assert forward.used == []
+    done = signed_in.run("accounts", "usage", SSL_CERT_FILE=str(certificate))
+    assert done.returncode == 0, done.stderr
+    assert {login for login, _ in forward.used} == {f"me:{PASSWORD}"}
+
+
 def test_a_running_server_takes_a_new_one_over(signed_in, proxy_login):
     forward, address = proxy_login
     with signed_in.started("serve", "--port", "0") as process:

@@ -163,3 +163,20 @@ def test_a_suspended_account_stays_set_aside_until_a_person_restores_it(signed_i
     signed_in.ok("accounts", "restore", "first")
     _, (status, _) = serving(signed_in, ask)
     assert status == 200
+
+
+def test_doctor_tells_why_an_account_rests_until_when_and_what_to_do(signed_in, upstream):
+    signed_in.ok("config", "set", "pool.overage_credits", "5")
+    used(signed_in, upstream, 1020.0, overage=True)
+    found = next(one for one in signed_in.json("doctor") if one["what"] == "account first")
+    assert found["level"] == "warning"
+    assert re.search(r"\(overage budget reached\); again in \d+ d$", found["says"])
+    assert "--overage-budget" in found["mend"]
+
+
+def test_doctor_tells_of_a_key_that_can_do_nothing(signed_in):
+    signed_in.ok("keys", "create", "laptop", "--accounts", "first")
+    assert not [one for one in signed_in.json("doctor") if one["what"] == "client key laptop"]
+    signed_in.ok("accounts", "remove", "first", "--yes")
+    (found,) = [one for one in signed_in.json("doctor") if one["what"] == "client key laptop"]
+    assert "kiro keys set laptop --accounts" in found["mend"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import ssl
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -9,10 +10,14 @@ _SOCKS: int = 5
 
 
 class Forward:
-    """`used` are the logins and targets of what went through, `refused` counts who was not let in."""
+    """`used` are the logins and targets of what went through, `refused` counts who was not let in.
 
-    def __init__(self, login: tuple[str, str] | None = None) -> None:
+    With `tls` the way to the proxy itself is encrypted.
+    """
+
+    def __init__(self, login: tuple[str, str] | None = None, tls: ssl.SSLContext | None = None) -> None:
         self.login = login
+        self.tls = tls
         self.used: list[tuple[str, str]] = []
         self.refused = 0
         self.port = 0
@@ -23,7 +28,7 @@ class Forward:
         return f"{scheme}://{login}{'@' if login else ''}127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._welcome, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._welcome, "127.0.0.1", 0, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

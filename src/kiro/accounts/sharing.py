@@ -81,9 +81,9 @@ class ForeignStores:
             return "it cannot be refreshed"
         if not rejected and ends is not None and ends - now > _MARGIN:
             return "its token lasts"
-        unwritable = _unwritable(Path(account.source))
-        if seen is not None and unwritable is not None:
-            return unwritable
+        closed = unwritable(Path(account.source))
+        if seen is not None and closed is not None:
+            return closed
         if seen is None or seen.mark != _mark(credentials):
             return "the program it is shared with does not hold it any more"
         if now.timestamp() - min(seen.changed_at, seen.since) < _QUIET_S:
@@ -171,7 +171,8 @@ def _mark(credentials: Credentials) -> bytes:
     return hashlib.sha256(both.encode("utf-8", "surrogatepass")).digest()
 
 
-def _unwritable(path: Path) -> str | None:
+def unwritable(path: Path) -> str | None:
+    """Why new tokens could not be written into this store, in words; None when they can."""
     if path.is_symlink():
         return f"{path} is a symbolic link, and kiro writes through none"
     if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):

@@ -90,9 +90,14 @@ def explain(all_told: list[Told]) -> None:
     """Why accounts are not ready, until when, and what can be done: on stderr."""
     for account, how, _ in all_told:
         if how.state != "active":
-            why = f" ({how.reason})" if how.reason else ""
-            until = f"; again {ago(_until(how))}" if how.until is not None else ""
-            render.note(f"{account.name}: {how.meaning}{why}{until}. {how.todo or ''}".rstrip())
+            render.note(f"{account.name}: {why(how)}. {how.todo or ''}".rstrip())
+
+
+def why(how: Shown) -> str:
+    """How an account fares, for what reason, and until when; without a full stop."""
+    reason = f" ({how.reason})" if how.reason else ""
+    until = f"; again {ago(_until(how))}" if how.until is not None else ""
+    return f"{how.meaning}{reason}{until}"
 
 
 def as_json(one: Told) -> AccountJson:
