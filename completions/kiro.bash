@@ -4,7 +4,7 @@ _kiro() {
     local current="${COMP_WORDS[COMP_CWORD]}" place="" offered="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "$place/${COMP_WORDS[i]}" in
-            /serve|/demo|/status|/ask|/models|/accounts|/accounts/import|/accounts/scan|/accounts/export|/accounts/restore|/accounts/set|/accounts/list|/accounts/show|/accounts/remove|/accounts/rename|/accounts/enable|/accounts/disable|/accounts/refresh|/accounts/usage|/login|/login/device|/login/google|/login/github|/login/sso|/login/key|/keys|/keys/list|/keys/create|/keys/show|/keys/set|/keys/rotate|/keys/enable|/keys/disable|/keys/remove|/logs|/logs/show|/config|/config/list|/config/get|/config/set|/config/unset|/config/edit|/config/path|/doctor)
+            /serve|/demo|/status|/ask|/models|/accounts|/accounts/import|/accounts/scan|/accounts/export|/accounts/add|/accounts/remove|/accounts/restore|/accounts/set|/accounts/list|/accounts/show|/accounts/rename|/accounts/enable|/accounts/disable|/accounts/refresh|/accounts/usage|/login|/login/device|/login/google|/login/github|/login/company|/login/sso|/login/remote|/login/key|/login/token|/login/sso-cookie|/keys|/keys/list|/keys/create|/keys/show|/keys/set|/keys/rotate|/keys/enable|/keys/disable|/keys/remove|/logs|/logs/show|/config|/config/list|/config/get|/config/set|/config/unset|/config/edit|/config/path|/doctor)
                 place="$place/${COMP_WORDS[i]}" ;;
         esac
     done
@@ -15,26 +15,31 @@ _kiro() {
         "/status") offered="--json --help" ;;
         "/ask") offered="--model -m --account --help" ;;
         "/models") offered="--refresh --json --help" ;;
-        "/accounts") offered="import scan export restore set list show remove rename enable disable refresh usage --help" ;;
+        "/accounts") offered="import scan export add remove restore set list show rename enable disable refresh usage --help" ;;
         "/accounts/import") offered="--name --follow --mode --check --yes -y --json --help" ;;
         "/accounts/scan") offered="--add --mode --check --json --help" ;;
         "/accounts/export") offered="--output -o --format --plain --yes -y --help" ;;
+        "/accounts/add") offered="--name --help" ;;
+        "/accounts/remove") offered="--yes -y --no-revoke --help" ;;
         "/accounts/restore") offered="--help" ;;
-        "/accounts/set") offered="--priority --proxy --region --flavour --overage-budget --mode --yes -y --help" ;;
+        "/accounts/set") offered="--priority --proxy --region --flavour --profile --overage-budget --mode --yes -y --help" ;;
         "/accounts/list") offered="--json --help" ;;
         "/accounts/show") offered="--json --help" ;;
-        "/accounts/remove") offered="--yes -y --help" ;;
         "/accounts/rename") offered="--help" ;;
         "/accounts/enable") offered="--help" ;;
         "/accounts/disable") offered="--help" ;;
         "/accounts/refresh") offered="--help" ;;
         "/accounts/usage") offered="--json --help" ;;
-        "/login") offered="device google github sso key --help" ;;
+        "/login") offered="device google github company sso remote key token sso-cookie --help" ;;
         "/login/device") offered="--start-url --region --name --help" ;;
-        "/login/google") offered="--device --browser --no-browser --name --help" ;;
-        "/login/github") offered="--device --browser --no-browser --name --help" ;;
-        "/login/sso") offered="--start-url --region --browser --no-browser --name --help" ;;
+        "/login/google") offered="--device --browser --incognito --no-browser --name --help" ;;
+        "/login/github") offered="--device --browser --incognito --no-browser --name --help" ;;
+        "/login/company") offered="--browser --incognito --no-browser --name --help" ;;
+        "/login/sso") offered="--start-url --region --browser --incognito --no-browser --name --help" ;;
+        "/login/remote") offered="portal google github company sso device --start-url --region --name --help" ;;
         "/login/key") offered="--name --region --check --help" ;;
+        "/login/token") offered="--client-id --start-url --region --token-endpoint --name --help" ;;
+        "/login/sso-cookie") offered="--yes -y --name --help" ;;
         "/keys") offered="list create show set rotate enable disable remove --help" ;;
         "/keys/list") offered="--json --help" ;;
         "/keys/create") offered="--key --accounts --account --json --help" ;;

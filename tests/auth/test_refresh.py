@@ -99,10 +99,13 @@ def test_a_key_and_a_sign_in_without_registration_have_no_request():
         ("https://[::1]/t", False),
         ("https://[/t", False),
         ("https://login.corp.example/t", True),
+        ("https://192.0.2.7/t", False),
+        ("https://[2001:db8::7]/t", False),
     ],
 )
 def test_only_known_token_services_are_asked(url, allowed):
-    assert endpoint_allowed(url, ("login.corp.example",)) is allowed
+    """A number is none, also when somebody allowed it."""
+    assert endpoint_allowed(url, ("login.corp.example", "192.0.2.7", "2001:db8::7")) is allowed
 
 
 def test_a_foreign_token_service_is_refused_at_every_refresh_unless_the_person_confirmed_it():

@@ -73,9 +73,23 @@ async def test_a_company_chosen_on_the_portal_goes_on_with_its_start_url(emulato
 
 
 async def test_a_choice_that_kiro_cannot_finish_is_told(emulator, signer):
-    emulator.sign_in.portal_option = "external_idp"
+    emulator.sign_in.portal_option = "fingerprint"
     with pytest.raises(SignInFailed, match="cannot finish"):
         await signer.sign_in(portal(emulator, signer))
+
+
+async def test_a_company_that_cannot_be_one_is_told(emulator, signer):
+    emulator.sign_in.portal_option = "awsidc"
+
+    async def walk(step, listener):
+        listener.offer(
+            f"/oauth/callback?state={step.state.reveal()}&login_option=awsidc&issuer_url=https://x.y/&idc_region=../"
+        )
+
+    signer.on_page = walk
+    with pytest.raises(SignInFailed, match="cannot be one") as failed:
+        await signer.sign_in(portal(emulator, signer))
+    assert "kiro login sso" in failed.value.hint
 
 
 async def test_a_refusal_on_the_portal_is_told_and_shown_in_the_browser(emulator, signer):

@@ -4,17 +4,20 @@ import asyncio
 import contextlib
 import json
 import ssl
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from kiro.emulator.accounts import Kind, Person
 from kiro.emulator.seed import social_file
 from kiro.emulator.server import Emulator, running_in_thread
 from support.commandline import Kiro
@@ -28,8 +31,8 @@ def kiro(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 @pytest.fixture
 def upstream() -> Iterator[Emulator]:
-    """An emulated Kiro in a thread of its own."""
-    with running_in_thread(Emulator()) as running:
+    """An emulated Kiro in a thread of its own, where codes are confirmed at once: each poll takes a second."""
+    with running_in_thread(Emulator(polls=0)) as running:
         yield running
 
 
@@ -41,6 +44,63 @@ def signed_in(kiro: Kiro, upstream: Emulator, tmp_path: Path) -> Kiro:
     file.write_text(json.dumps(social_file(upstream, upstream.people.add("first"))))
     kiro.ok("accounts", "import", str(file), "--name", "first")
     return kiro
+
+
+@pytest.fixture
+def here(kiro: Kiro, upstream: Emulator) -> Kiro:
+    """A home with a vault, whose Kiro is the emulated one."""
+    kiro.env |= dict.fromkeys(("KIRO_UPSTREAM_URL", "KIRO_AUTH_SOCIAL_URL", "KIRO_AUTH_OIDC_URL"), upstream.url)
+    kiro.ok("keys", "create", "laptop")
+    return kiro
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> str:
+    """A browser that goes where it is sent, and writes down what it was called with."""
+    script = tmp_path / "browser.py"
+    script.write_text(
+        "import pathlib, signal, sys, urllib.request\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        f"pathlib.Path({str(tmp_path / 'called')!r}).write_text(sys.argv[1])\n"
+        "print(urllib.request.urlopen(sys.argv[1].replace('localhost', '127.0.0.1')).read()[:0])\n"
+    )
+    return f"{sys.executable} {script} %s"
+
+
+COMPANY_HOST = "login.company.example"
+
+
+@pytest.fixture
+def join(here: Kiro, upstream: Emulator) -> Callable[..., Person]:
+    """Signs somebody of a kind in at once, by a token; whoever that is. `more` are fields of the person."""
+
+    def joined(kind: Kind = "social", name: str = "mine", **more: Any) -> Person:
+        person = upstream.people.add("sue", kind)
+        for field, said in more.items():
+            setattr(person, field, said)
+        client, secret = (person.client.id, person.client.secret) if person.client else ("company-client", "")
+        arguments = {
+            "social": (),
+            "builder_id": ("--client-id", client),
+            "idc": (
+                "--client-id",
+                client,
+                "--start-url",
+                "https://d-1234567890.awsapps.com/start",
+                "--region",
+                "eu-west-1",
+            ),
+            "external_idp": ("--client-id", client, "--token-endpoint", f"https://{COMPANY_HOST}/tenant/oauth2/token"),
+        }[kind]
+        if kind == "external_idp":
+            here.ok("config", "set", "auth.external_hosts", COMPANY_HOST)
+        stdin = f"{upstream.people.issue(person).refresh}\n{secret}\n"
+        done = here.run("login", "token", *arguments, "--name", name, stdin=stdin)
+        assert f"{name} is added." in done.stderr
+        upstream.requests.clear()
+        return person
+
+    return joined
 
 
 @pytest.fixture

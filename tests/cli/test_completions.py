@@ -36,6 +36,7 @@ OFFERS = {
     "the commands": (["ac"], ["accounts"]),
     "the commands of a group": (["accounts", "re"], ["remove", "rename", "refresh", "restore"]),
     "the options of a command": (["serve", "--p"], ["--port"]),
+    "the ways to sign in": (["login", "remote", "g"], ["google", "github"]),
     "the settings": (["config", "set", "pool."], [row.key for row in SETTINGS if row.key.startswith("pool.")]),
     "nothing where a name of the person's own stands": (["accounts", "show", "x"], []),
 }

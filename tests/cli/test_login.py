@@ -17,14 +17,6 @@ COMPANY = ("--start-url", "https://d-1234567890.awsapps.com/start", "--region", 
 SECOND = "arn:aws:codewhisperer:eu-central-1:111122223333:profile/SECOND"
 
 
-@pytest.fixture
-def here(kiro, upstream):
-    """A home with a vault, whose Kiro is the emulated one."""
-    kiro.env |= dict.fromkeys(("KIRO_UPSTREAM_URL", "KIRO_AUTH_SOCIAL_URL", "KIRO_AUTH_OIDC_URL"), upstream.url)
-    kiro.ok("keys", "create", "laptop")
-    return kiro
-
-
 def accounts(kiro):
     return kiro.json("accounts", "list")
 
@@ -70,6 +62,17 @@ def test_of_several_profiles_the_person_chooses(here, upstream):
     terminal.type("2")
     assert terminal.status() == 0, terminal.seen
     assert (accounts(here)[0]["profile_arn"], accounts(here)[0]["region"]) == (SECOND, "eu-central-1")
+
+
+def test_ctrl_c_at_the_choice_ends_with_status_4(here, upstream):
+    upstream.people.add("sue", "idc").more_profiles = (SECOND,)
+    upstream.sign_in.signs_in = "sue"
+    terminal = Terminal(here.env, "login", "device", *COMPANY)
+    terminal.expect("Enter: 1]")
+    terminal.interrupt()
+    assert terminal.status() == 4
+    assert "Traceback" not in terminal.seen
+    assert accounts(here) == []
 
 
 def test_where_nobody_can_choose_the_first_profile_is_taken_and_named(here, upstream):
@@ -155,18 +158,6 @@ def test_two_rows_of_dots_become_one_line():
 # -- in the browser
 
 
-@pytest.fixture
-def browser(tmp_path):
-    """A browser that goes where it is sent, and writes down what it was called with."""
-    script = tmp_path / "browser.py"
-    script.write_text(
-        "import pathlib, sys, urllib.request\n"
-        f"pathlib.Path({str(tmp_path / 'called')!r}).write_text(sys.argv[1])\n"
-        "print(urllib.request.urlopen(sys.argv[1].replace('localhost', '127.0.0.1')).read()[:0])\n"
-    )
-    return f"{sys.executable} {script} %s"
-
-
 @pytest.mark.parametrize("provider", ["google", "github"])
 def test_google_and_github_in_the_browser(here, upstream, browser, provider, tmp_path):
     upstream.sign_in.portal_option = provider
@@ -236,3 +227,63 @@ def test_a_refusal_on_the_portal_is_told(here, upstream, browser):
     terminal = Terminal(here.env | {"BROWSER": browser}, "login", "google")
     assert terminal.status() == 1
     assert "refused in the browser" in terminal.seen
+
+
+# -- which browser
+
+
+@pytest.fixture
+def firefox(here, browser, tmp_path):
+    """A Firefox in PATH: the script that goes where it is sent, which notes its flags."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "firefox"
+    program.write_text(
+        f'#!/bin/sh\necho "$@" > "{tmp_path}/flags"\nfor last; do :; done\nexec {browser.replace("%s", "$last")}\n'
+    )
+    program.chmod(0o755)
+    here.env["PATH"] = f"{folder}:{here.env['PATH']}"
+    return tmp_path / "flags"
+
+
+def test_a_browser_is_found_by_the_name_people_use(here, firefox):
+    terminal = Terminal(here.env, "login", "google", "--browser", "firefox")
+    assert terminal.status() == 0, terminal.seen
+    assert firefox.read_text().startswith("http://localhost:")
+
+
+def test_a_private_window_is_asked_for_in_the_browsers_own_words(here, firefox):
+    terminal = Terminal(here.env, "login", "google", "--browser", "firefox", "--incognito")
+    assert terminal.status() == 0, terminal.seen
+    flag, url = firefox.read_text().split()
+    assert flag == "--private-window"
+    assert url.endswith("/start")
+
+
+def test_incognito_alone_takes_a_browser_that_can(here, firefox):
+    terminal = Terminal(here.env, "login", "github", "--incognito")
+    assert terminal.status() == 0, terminal.seen
+    assert firefox.read_text().startswith("--private-window")
+
+
+def test_a_browser_without_a_private_window_is_wrong_usage(here, upstream, browser):
+    done = here.run("login", "google", "--browser", browser, "--incognito")
+    assert done.returncode == 2
+    assert "private window" in done.stderr
+    assert upstream.served == 0
+
+
+def test_a_browser_that_is_not_here_is_told_with_those_that_are(here, firefox):
+    done = here.run("login", "google", "--browser", "vivaldi")
+    assert done.returncode == 2
+    assert "There is firefox" in done.stderr
+
+
+def test_a_browser_that_does_not_start_is_told_with_the_other_way(here):
+    terminal = Terminal(
+        here.env | {"BROWSER": "/nonexistent/browser %s"}, "login", "github", "--browser", "/nonexistent/browser %s"
+    )
+    terminal.expect("No browser could be opened")
+    terminal.expect("`kiro login github --device`")
+    terminal.interrupt()
+    assert terminal.status() == 4

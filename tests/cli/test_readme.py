@@ -18,7 +18,7 @@ LEAVES = [place for place in places() if place.path and not place.commands]
 @pytest.mark.parametrize("place", LEAVES, ids=lambda place: place.path)
 def test_every_command_is_in_the_readme_with_its_options(place):
     command = f"kiro{place.path.replace('/', ' ')}"
-    rows = [line for line in README.splitlines() if line.startswith(f"| `{command}")]
+    rows = [line for line in README.splitlines() if line.startswith((f"| `{command} ", f"| `{command}`"))]
     assert len(rows) == 1
     for option, _ in place.options:
         assert option in rows[0] or option in ("--help", "--json", "-y") or len(option) == 2

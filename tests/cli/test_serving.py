@@ -65,7 +65,7 @@ def test_without_an_account_it_serves_and_says_what_to_do(kiro):
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=15)
     assert process.returncode == 0
-    assert "kiro accounts import FILE" in err
+    assert "kiro accounts add" in err
     assert "Stopped." in err
 
 

@@ -179,3 +179,69 @@ async def test_over_http(emulator: Emulator, session: aiohttp.ClientSession) -> 
     async with session.get(emulator.url + "/elsewhere") as response:
         assert response.status == 404
     assert emulator.people.refreshes == 1
+
+
+class TestCompany:
+    REDIRECT = "http://localhost:3128/oauth/callback"
+
+    def code(self, sign_in: SignIn, **more: str) -> str:
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(b"v" * 43).digest()).decode().rstrip("=")
+        asked = {"client_id": "company-client", "scope": "openid offline_access", "redirect_uri": self.REDIRECT}
+        back = sign_in.company.authorize({**asked, "state": "s", "code_challenge": challenge, **more})
+        return back.partition("?")[2].partition("&")[0]
+
+    def posted(self, code: str, **more: str) -> dict[str, str]:
+        form = {"grant_type": "authorization_code", "code": code, "client_id": "company-client"}
+        return {**form, "redirect_uri": self.REDIRECT, "code_verifier": "v" * 43, **more}
+
+    def test_a_code_is_good_once(self, sign_in: SignIn, people: People) -> None:
+        code = self.code(sign_in).removeprefix("code=")
+        status, answer = sign_in.refresh_external(self.posted(code))
+        assert (status, answer["expires_in"]) == (200, "3600")
+        owner = people.owner(answer["access_token"])
+        assert owner is not None
+        assert owner.kind == "external_idp"
+        assert sign_in.refresh_external(self.posted(code))[1]["error"] == "invalid_grant"
+
+    @pytest.mark.parametrize(
+        "wrong", [{"code_verifier": "other"}, {"client_id": "other"}, {"redirect_uri": "http://localhost:1/"}]
+    )
+    def test_a_code_belongs_to_what_asked_for_it(self, sign_in: SignIn, wrong: dict[str, str]) -> None:
+        code = self.code(sign_in).removeprefix("code=")
+        assert sign_in.refresh_external(self.posted(code, **wrong))[1]["error"] == "invalid_grant"
+
+    def test_a_secret_is_refused(self, sign_in: SignIn) -> None:
+        code = self.code(sign_in).removeprefix("code=")
+        assert sign_in.refresh_external(self.posted(code, client_secret="x"))[1]["error"] == "invalid_client"
+
+    def test_without_offline_access_there_is_no_code(self, sign_in: SignIn) -> None:
+        assert self.code(sign_in, scope="openid") == "error=invalid_request"
+
+
+async def test_the_pages_of_the_portal(emulator: Emulator, session: aiohttp.ClientSession) -> None:
+    emulator.sign_in.portal_waits = True
+    query = {"redirect_uri": "http://localhost:9", "state": 's"><b>'}
+    async with session.get(emulator.url + "/signin", params=query) as response:
+        page = await response.text()
+    assert page.count("<a href=") == 5
+    assert "<b>" not in page
+    async with session.get(
+        emulator.url + "/signin", params={**query, "option": "github"}, allow_redirects=False
+    ) as sent:
+        assert "login_option=github" in sent.headers["Location"]
+    for status, said in (("success", "You are signed in"), ("error", "The sign-in failed")):
+        async with session.get(emulator.url + "/signin", params={"auth_status": status}) as response:
+            assert said in await response.text()
+
+
+async def test_the_cookie_of_the_portal(emulator: Emulator, session: aiohttp.ClientSession) -> None:
+    for cookie, status in ((emulator.portal_cookie.cookie, 200), ("other", 401)):
+        headers = {"Authorization": f"Bearer {cookie}"}
+        async with session.get(emulator.url + "/token/whoAmI", headers=headers) as response:
+            assert response.status == status
+        async with session.post(emulator.url + "/session/device", headers=headers, json={}) as response:
+            assert response.status == status
+    for path in ("accept_user_code", "associate_token"):
+        url = f"{emulator.url}/device_authorization/{path}"
+        async with session.post(url, json={"userCode": "EMUL-0001", "userSessionId": "other"}) as response:
+            assert response.status == 400

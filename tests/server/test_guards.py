@@ -9,6 +9,7 @@ from support.proxy import running_proxy
 
 BODY = {"model": "claude-sonnet-4-5", "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}]}
 OPEN = {"/", "/healthz", "/readyz"}
+BY_LINK = {"/login/{secret}"}
 
 
 async def status_of(proxy, **more):
@@ -106,13 +107,15 @@ async def test_no_page_is_allowed_unasked(proxy):
 @pytest.mark.parametrize(("method", "path"), sorted({(method, path) for method, path, _ in routes()}))
 async def test_every_route_is_guarded(proxy, method, path):
     url = proxy.url + re.sub(
-        r"\{account\}", "first", re.sub(r"\{verb[^}]*\}", "generateContent", re.sub(r"\{(model|id)[^}]*\}", "x", path))
+        r"\{account\}",
+        "first",
+        re.sub(r"\{verb[^}]*\}", "generateContent", re.sub(r"\{(model|id|secret)[^}]*\}", "x", path)),
     )
     async with proxy.session.request(method, url, headers={"Host": "evil.example"}) as response:
         assert (response.status == 403) == (path not in OPEN)
     if path not in OPEN:
         async with proxy.session.request(method, url) as response:
-            assert response.status == 401
+            assert response.status == (404 if path in BY_LINK else 401)
 
 
 async def test_errors_of_routing_have_the_dialect_s_shape(proxy):

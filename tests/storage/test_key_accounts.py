@@ -11,7 +11,7 @@ from kiro.storage.secrets import Surroundings
 from kiro.storage.vault import Vault
 
 BOTH = frozenset({"id-a", "id-b"})
-BEFORE = 3
+BEFORE = next(n for n, step in enumerate(MIGRATIONS) if any("client_key_accounts" in line for line in step))
 """How many steps a database had before keys knew accounts."""
 
 

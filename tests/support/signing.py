@@ -9,13 +9,16 @@ from kiro.auth.flow import Hands, drive
 from kiro.auth.http import HttpAsk, HttpReply
 from kiro.auth.loopback import Loopback
 from kiro.auth.records import ImportedAccount
-from kiro.auth.steps import Browse, Flow, ShowCode
+from kiro.auth.steps import Browse, Flow, ShowCode, Trust
 from kiro.errors import NetworkFailed
 from support.clock import FakeClock
 
 
 class Signer:
-    """`asks`, `waits`, `codes` and `pages` tell what happened; `on_code` and `on_page` are what the person does then."""
+    """`asks`, `waits`, `codes`, `pages` and `hosts` tell what happened; `on_code` and `on_page` are what the person does then.
+
+    `agrees`: what the person says of a host.
+    """
 
     def __init__(self, session: aiohttp.ClientSession, clock: FakeClock) -> None:
         self._session = session
@@ -25,6 +28,8 @@ class Signer:
         self.codes: list[ShowCode] = []
         self.pages: list[Browse] = []
         self.unreachable = 0
+        self.hosts: list[str] = []
+        self.agrees = True
         self.on_code: Callable[[ShowCode], object] = lambda _: None
         self.on_page: Callable[[Browse, Loopback], Awaitable[object]] | None = None
 
@@ -32,7 +37,7 @@ class Signer:
         return datetime.fromtimestamp(self._clock(), UTC)
 
     async def sign_in(self, flow: Flow, **options: float) -> ImportedAccount:
-        return await drive(flow, Hands(self.send, self._sleep, self._code, self._page), **options)
+        return await drive(flow, Hands(self.send, self._sleep, self._code, self._page, self._agree), **options)
 
     async def send(self, ask: HttpAsk) -> HttpReply:
         self.asks.append(ask)
@@ -57,3 +62,7 @@ class Signer:
         self.pages.append(step)
         assert self.on_page is not None
         await self.on_page(step, listener)
+
+    async def _agree(self, step: Trust) -> bool:
+        self.hosts.append(step.host)
+        return self.agrees

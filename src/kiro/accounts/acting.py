@@ -85,7 +85,7 @@ def sign_in_hint(account: Account) -> str:
             where = f" --start-url {account.start_url}" if account.start_url else " --start-url URL"
             command = f"device{where} --region {account.auth_region or 'us-east-1'}"
         case "external_idp":
-            return "Sign in with Kiro again and import the account anew (`kiro accounts import`)."
+            command = "company"
         case "api_key":
             command = "key"
         case _:

@@ -62,6 +62,14 @@ class Added(msgspec.Struct, frozen=True):
     kept: bool = False
 
 
+class Removed(msgspec.Struct, frozen=True):
+    """An account that is gone, with the secrets it had, as far as they could be read."""
+
+    account: Account
+    credentials: Credentials | None
+    proxy: Secret | None
+
+
 class AccountDirectory:
     """All accounts. Blocking calls; an account is named by its name or its id. Any thread may call."""
 
@@ -248,14 +256,18 @@ class AccountDirectory:
             text = msgspec.json.encode(usage).decode()
             change.run("UPDATE accounts SET usage = ? WHERE id = ?", (text, account_id))
 
-    def remove(self, name: str) -> Account:
-        """Forget the account and its secrets."""
+    def remove(self, name: str) -> Removed:
+        """Forget the account and its secrets; they are handed out once more, for ending the session at its service."""
         account = self.get(name)
         with self.lock(account.id):
+            try:
+                removed = Removed(account, self.credentials(account.id), self.proxy(account.id))
+            except StorageError:  # whatever cannot be read can be forgotten all the same
+                removed = Removed(account, None, None)
             with self._database.change() as change:
                 change.run("DELETE FROM accounts WHERE id = ?", (account.id,))
             self._vault.remove(account.id)
-        return account
+        return removed
 
     def _renew(
         self, account: Account, imported: ImportedAccount, name: str | None, mode: Mode, source: str | None

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from kiro.auth.credentials import OidcClient
 from kiro.auth.http import HttpAsk, HttpReply
 from kiro.auth.oidc import (
     DEVICE_GRANT,
@@ -66,23 +67,32 @@ Polled = Pending | Unreadable | Done
 
 def device_flow(at: Place, now: Clock) -> Flow:
     """Sign in at `at`. Ends with the account; raises SignInFailed, or the UpstreamError that kept it from working."""
+    client, code, ask = yield from device_code(at)
+    answer = yield from poll(code, ask, read_poll, now)
+    return signed_in(answer, at, client, now())
+
+
+def device_code(at: Place) -> Generator[Step, Any, tuple[OidcClient, DeviceCode, HttpAsk]]:
+    """A fresh client of ours, a code, and the request to poll with."""
     reply: HttpReply = yield register_ask(at)
     client = read_registration(reply)
     pair = {"clientId": client.id, "clientSecret": client.secret.reveal()}
     reply = yield json_ask(at.base + "/device_authorization", {**pair, "startUrl": at.start_url})
     check(reply, "The device code")
     code = read_code(reply, lambda link: _trusted(link, at))
-    ask = token_ask(at, client, DEVICE_GRANT, {"deviceCode": code.code.reveal()})
-    answer = yield from poll(code, ask, read_poll, now)
-    return signed_in(answer, at, client, now())
+    return client, code, token_ask(at, client, DEVICE_GRANT, {"deviceCode": code.code.reveal()})
 
 
 def poll(
-    code: DeviceCode, ask: HttpAsk, read: Callable[[HttpReply], Polled], now: Clock
+    code: DeviceCode, ask: HttpAsk, read: Callable[[HttpReply], Polled], now: Clock, *, show: bool = True
 ) -> Generator[Step, Any, TokenAnswer]:
-    """Show the code and poll until it is confirmed. Raises SignInFailed when it expires or is refused."""
+    """Show the code and poll until it is confirmed. Raises SignInFailed when it expires or is refused.
+
+    `show` False leaves the person out of it, for a code that is confirmed in another way.
+    """
     ends = now().timestamp() + code.shown.expires_in_s
-    yield code.shown
+    if show:
+        yield code.shown
     interval_s, failures = code.interval_s, 0
     while ends - now().timestamp() > interval_s:
         yield Wait(interval_s)
@@ -149,7 +159,11 @@ def read_code(reply: HttpReply, trusted: Callable[[str], bool]) -> DeviceCode:
         raise UpstreamBroken("The sign-in service gave a code that cannot be read.") from error
     link, page = found.link or found.page, found.page or found.link
     if not trusted(link) or not trusted(page):
-        raise SignInFailed("The sign-in service sent an address that is not one of its own.", reason="link")
+        raise SignInFailed(
+            "The sign-in service sent an address that is not one of its own.",
+            reason="link",
+            hint="Do not sign in there. Begin again; if it comes back, something stands between you and the service.",
+        )
     expires_s = found.expires_s or found.expires_ms / 1000 or 600.0
     interval_s = found.interval_s or found.interval_ms / 1000 or 5.0
     shown = ShowCode(found.user_code, link, page, _between(_EXPIRES_S, expires_s))

@@ -13,7 +13,7 @@ import msgspec
 from kiro.auth.http import HttpAsk, HttpReply
 from kiro.auth.loopback import Loopback
 from kiro.auth.records import ImportedAccount
-from kiro.auth.steps import Browse, Callback, Flow, Listen, ShowCode, Wait
+from kiro.auth.steps import Browse, Callback, Flow, Listen, ShowCode, Trust, Wait
 from kiro.errors import KiroError
 
 BROWSER_TIMEOUT_S: Final = 600.0
@@ -23,12 +23,14 @@ class Hands(msgspec.Struct, frozen=True):
     """`send` brings an HttpAsk to its service; `sleep` takes seconds; `show_code` and `show_page` tell the person.
 
     `show_page` opens the browser, or says where to go; the Loopback waits for its answer, and takes it by hand, too.
+    `agree` asks the person whether a host is their company's.
     """
 
     send: Callable[[HttpAsk], Awaitable[HttpReply]]
     sleep: Callable[[float], Awaitable[None]]
     show_code: Callable[[ShowCode], Awaitable[None]]
     show_page: Callable[[Browse, Loopback], Awaitable[None]]
+    agree: Callable[[Trust], Awaitable[bool]]
 
 
 async def drive(flow: Flow, hands: Hands, *, browser_timeout_s: float = BROWSER_TIMEOUT_S) -> ImportedAccount:
@@ -60,6 +62,8 @@ async def drive(flow: Flow, hands: Hands, *, browser_timeout_s: float = BROWSER_
                     answer = listener.port
                 case Browse():
                     answer = await _browse(step, listener, hands, browser_timeout_s)
+                case Trust():
+                    answer = await hands.agree(step)
                 case _:
                     assert_never(step)
 

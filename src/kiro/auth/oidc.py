@@ -160,14 +160,31 @@ def refusal(status: int, code: str, what: str, text: str = "") -> SignInFailed |
             reason="start_url",
             hint="Check both --start-url and --region with your company.",
         )
-    message, hint = _WORDS.get(code, (f"{what} was refused{shown}.", None))
+    message, hint = _WORDS.get(code, (f"{what} was refused{shown}.", _AGAIN))
     return SignInFailed(message, reason=code or str(status), hint=hint)
 
 
-_WORDS: Final[dict[str, tuple[str, str | None]]] = {
+_AGAIN: Final = "Begin again; if it comes back, update kiro."
+_WORDS: Final[dict[str, tuple[str, str]]] = {
     "access_denied": ("The sign-in was refused in the browser.", "Begin again and confirm it there."),
     "expired_token": ("The code has expired before it was confirmed.", "Begin again; a code is good for some minutes."),
     "invalid_grant": ("The sign-in service does not accept the code.", "Begin again; a code is good for one use."),
+    "invalid_client": (
+        "The sign-in service does not know this client any more.",
+        "Begin again: each sign-in registers anew.",
+    ),
+    "unauthorized_client": (
+        "The sign-in service does not let this client in.",
+        "With a company's account, an administrator has to allow Kiro there.",
+    ),
+    "interaction_required": (
+        "Your company's sign-in wants something that was not done in the browser.",
+        "Begin again and go through all its pages.",
+    ),
+    "consent_required": (
+        "Your company has not allowed Kiro yet.",
+        "Begin again and give the consent it asks for, or ask an administrator for it.",
+    ),
 }
 
 

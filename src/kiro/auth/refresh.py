@@ -53,6 +53,7 @@ _DEAD: Final = frozenset(
 )
 """Codes after which only a new sign-in helps."""
 _THROTTLED: Final = frozenset({"slow_down", "throttling", "too_many_requests", "temporarily_unavailable"})
+_LATER: Final = "The sign-in is kept; try again in a minute."
 _BROKEN: Final = frozenset({"internal_server", "internal_server_error", "server_error", "service_unavailable"})
 
 
@@ -134,13 +135,18 @@ def parse_refresh(credentials: TokenCredentials, reply: HttpReply, now: datetime
 
 
 def endpoint_allowed(url: str, extra_hosts: tuple[str, ...] = ()) -> bool:
-    """True for an https address of Microsoft's sign-in, or of a host the person allowed; no user info, no odd port."""
+    """True for an https address of Microsoft's sign-in, or of a host the person allowed.
+
+    No user info, no odd port, no bare IP address.
+    """
     try:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").lower(), parts.port
     except ValueError:
         return False
     if parts.scheme != "https" or parts.username is not None or port not in (None, 443):
+        return False
+    if ":" in host or host.rpartition(".")[2].isdigit():
         return False
     suffix = any(host == name or host.endswith("." + name) for name in _EXTERNAL_HOSTS)
     return suffix or host in {name.lower() for name in extra_hosts}
@@ -202,16 +208,18 @@ def _refusal(credentials: TokenCredentials, reply: HttpReply, code: str) -> Refr
     if status == 429 or code in _THROTTLED:
         return RateLimited(
             "The sign-in service asks to slow down.",
+            hint="That says nothing about the account; try again in a minute.",
             reason=code or None,
             retry_after_s=retry_after_s(reply.headers),
             upstream_status=status,
         )
-    if code in _DEAD or (isinstance(credentials, SocialCredentials) and status == 401):
+    if _is_dead(credentials, status, code):
         return RefreshRefused(
-            f"The sign-in service does not accept this sign-in any more{shown}.", reason=code or "401"
+            f"The sign-in service does not accept this sign-in any more{shown}.",
+            reason=code or "401",
         )
     if status in (408, 504):
-        return UpstreamTimeout("The sign-in service did not answer in time.", upstream_status=status)
+        return UpstreamTimeout("The sign-in service did not answer in time.", hint=_LATER, upstream_status=status)
     if status == 403 and _is_page(reply):
         return UpstreamBroken(
             "Something on the way to the sign-in service blocks it (HTTP 403 with a page).",
@@ -220,9 +228,12 @@ def _refusal(credentials: TokenCredentials, reply: HttpReply, code: str) -> Refr
         )
     if status >= 500 or status < 400 or code in _BROKEN:
         what = "an answer without a token" if status < 300 else f"HTTP {status}{shown}"
-        return UpstreamBroken(f"The sign-in service gave {what}.", reason=code or None, upstream_status=status)
+        return UpstreamBroken(
+            f"The sign-in service gave {what}.", hint=_LATER, reason=code or None, upstream_status=status
+        )
     return AccessRefused(
         f"The sign-in service refused the refresh with HTTP {status}{shown}.",
+        hint="Try again in a minute; if it stays so, sign in again.",
         reason=code or None,
         upstream_status=status,
     )
@@ -231,6 +242,13 @@ def _refusal(credentials: TokenCredentials, reply: HttpReply, code: str) -> Refr
 def _is_page(reply: HttpReply) -> bool:
     """The services speak JSON: a page is by somebody in between."""
     return reply.body.lstrip()[:1] == b"<" or "text/html" in reply.headers.get("content-type", "").lower()
+
+
+def _is_dead(credentials: TokenCredentials, status: int, code: str) -> bool:
+    """Whether only a new sign-in helps. What a 403 of Google's and GitHub's service means is not known: it counts."""
+    if isinstance(credentials, SocialCredentials) and status in (401, 403):
+        return status == 401
+    return code in _DEAD
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:

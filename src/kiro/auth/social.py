@@ -1,7 +1,7 @@
 """Sign-in with Google or GitHub: in this computer's browser through Kiro's portal, or by code in any browser.
 
-The portal lets people choose how to sign in, so what comes back may be AWS after all; then the AWS
-sign-in goes on from there. It knows ten loopback ports and no others. The address is given once without
+The portal lets people choose how to sign in, so what comes back may be AWS after all, or a company's own
+provider; then that sign-in goes on from there. It knows ten loopback ports and no others. The address is given once without
 and once with the path and the choice: to the portal the bare origin, to the exchange the whole callback.
 
 The code is Kiro's own device grant; it counts in milliseconds and tells by a word in a 200 how far it is.
@@ -14,16 +14,17 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from kiro.auth.company import company_flow, told_by_portal
 from kiro.auth.credentials import SocialCredentials, arn_region
 from kiro.auth.device import Done, Pending, Polled, Unreadable, poll, read_code, same_origin
 from kiro.auth.http import HttpAsk, HttpReply
-from kiro.auth.oidc import Clock, check, place, refusal
+from kiro.auth.oidc import Clock, Place, check, place, refusal
 from kiro.auth.oidc_pkce import pkce_flow
 from kiro.auth.pkce import Pkce, code_of
 from kiro.auth.records import ImportedAccount
 from kiro.auth.refresh import SOCIAL_URL, TokenAnswer, decoded, json_ask, life_s
 from kiro.auth.steps import Browse, Callback, Flow, Listen, SignInFailed, Step
-from kiro.errors import NetworkFailed, UpstreamBroken
+from kiro.errors import NetworkFailed, UpstreamBroken, UsageError
 from kiro.redaction import Secret
 
 Provider = Literal["Google", "Github"]
@@ -36,10 +37,14 @@ _EXCHANGE_TRIES: Final = 3
 
 
 class SocialPlace(msgspec.Struct, frozen=True):
-    """Where to sign in. The bases are the settings `auth.social_url` and `auth.oidc_url`, which replace the services."""
+    """Where to sign in. The bases are the settings `auth.social_url` and `auth.oidc_url`, which replace the services.
+
+    `external_hosts` is the setting of `auth`: hosts of companies' providers that need no question.
+    """
 
     base_url: str | None = None
     oidc_url: str | None = None
+    external_hosts: tuple[str, ...] = ()
 
     @property
     def service(self) -> str:
@@ -78,9 +83,11 @@ def portal_flow(at: SocialPlace, now: Clock) -> Flow:
         reply = yield from _exchange(json_ask(at.service + "/oauth/token", body))
         return _signed_in(_read_exchange(reply), "Github" if option == "github" else "Google", now)
     if option in ("builderid", "awsidc", "internal"):
-        start_url = None if option == "builderid" else callback.query.get("issuer_url", "")
-        region = None if option == "builderid" else callback.query.get("idc_region", "")
-        return (yield from pkce_flow(place(start_url, region, at.oidc_url), now))
+        return (yield from pkce_flow(_aws(callback, option, at), now))
+    if option == "external_idp":
+        others = tuple(other for other in PORTS if other != port)
+        company = told_by_portal(callback.query)
+        return (yield from company_flow(company, others, now, base_url=at.oidc_url, extra_hosts=at.external_hosts))
     raise SignInFailed(
         "The portal came back with a kind of sign-in that kiro cannot finish.",
         reason="login_option",
@@ -98,6 +105,20 @@ def social_device_flow(provider: Provider, at: SocialPlace, now: Clock) -> Flow:
     ask = json_ask(at.service + "/oauth/device/poll", {"deviceCode": code.code.reveal(), "clientId": _CLIENT_ID})
     answer = yield from poll(code, ask, read_social_poll, now)
     return _signed_in(answer, provider, now)
+
+
+def _aws(callback: Callback, option: str, at: SocialPlace) -> Place:
+    """The place the portal names; Builder ID is always the same one, whatever it says."""
+    if option == "builderid":
+        return place(None, None, at.oidc_url)
+    try:
+        return place(callback.query.get("issuer_url", ""), callback.query.get("idc_region", ""), at.oidc_url)
+    except UsageError as error:
+        raise SignInFailed(
+            "The portal named a company's sign-in that cannot be one.",
+            reason="issuer",
+            hint="`kiro login sso` takes the start URL and the region from you.",
+        ) from error
 
 
 class _Status(msgspec.Struct, frozen=True):
@@ -138,7 +159,11 @@ def _exchange(ask: HttpAsk) -> Generator[Step, Any, HttpReply]:
 
 def _read_exchange(reply: HttpReply) -> TokenAnswer:
     if reply.status >= 400 and b"signups are temporarily paused" in reply.body:
-        raise SignInFailed("Kiro takes no new accounts at the moment.", reason="signups_paused")
+        raise SignInFailed(
+            "Kiro takes no new accounts at the moment.",
+            reason="signups_paused",
+            hint="Accounts that exist can sign in; for a new one try again another day.",
+        )
     check(reply, "The sign-in")
     answer = decoded(reply.body)
     if answer is None:

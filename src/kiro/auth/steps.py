@@ -71,7 +71,13 @@ class Callback(msgspec.Struct, frozen=True):
         return f"Callback({self.path})"
 
 
-Step: TypeAlias = HttpAsk | Wait | ShowCode | Listen | Browse
+class Trust(msgspec.Struct, frozen=True):
+    """Ask the person whether `host` is their company's sign-in. Answered with whether it is."""
+
+    host: str
+
+
+Step: TypeAlias = HttpAsk | Wait | ShowCode | Listen | Browse | Trust
 Flow: TypeAlias = Generator[Step, Any, ImportedAccount]
 """HttpAsk is answered with an HttpReply, the others as they say."""
 

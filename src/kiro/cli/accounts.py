@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from kiro.accounts.overage import left_within
-from kiro.cli import account_words, changing, exporting, importing, prompt, render, scanning
+from kiro.cli import account_words, adding, changing, exporting, importing, render, scanning, signing_out
 from kiro.cli.opening import ago, opened_home, run_async
 from kiro.cli.table import new_app
 from kiro.errors import KiroError, UsageError
@@ -21,13 +21,14 @@ app = new_app("List, import and change accounts.\n\nExample: `kiro accounts impo
 app.command("import")(importing.import_)
 app.command("scan")(scanning.scan)
 app.command("export")(exporting.export)
+app.command("add")(adding.add)
+app.command("remove")(signing_out.remove)
 app.command("restore")(changing.restore)
 app.command("set")(changing.set_)
 
 _JSON = typer.Option(False, "--json", help="Print JSON.")
 _NAME = typer.Argument(..., metavar="NAME", help="Name or id of the account.")
 _NAMES = typer.Argument(None, metavar="[NAME]...", help="Names or ids; all accounts when none is given.")
-_YES = typer.Option(False, "--yes", "-y", help="Do not ask.")
 
 
 @app.callback(invoke_without_command=True)
@@ -49,7 +50,9 @@ def list_(as_json: bool = _JSON) -> None:
     elif told:
         account_words.show_table(told)
     else:
-        render.note("There is no account yet. `kiro login device` or `kiro accounts import FILE` brings the first.")
+        render.note(
+            "There is no account yet. `kiro accounts add` asks step by step; `kiro accounts import FILE` reads one."
+        )
 
 
 @app.command()
@@ -64,20 +67,6 @@ def show(name: str = _NAME, as_json: bool = _JSON) -> None:
         render.json_answer(account_words.as_json(told))
     else:
         render.fields(account_words.all_fields(told))
-
-
-@app.command()
-def remove(name: str = _NAME, yes: bool = _YES) -> None:
-    """Forget an account and its secrets. Its requests stay in the log.
-
-    Example: `kiro accounts remove old`.
-    """
-    with opened_home() as home:
-        account = home.accounts.get(name)
-        if not yes:
-            prompt.confirm(f"Forget the account {account.name} and its sign-in?", default=False)
-        home.accounts.remove(account.id)
-    render.note(f"{account.name} is removed.")
 
 
 @app.command()
@@ -225,9 +214,7 @@ def _chosen(home: "Home", names: list[str] | None) -> "list[Account]":
         return [home.accounts.get(name) for name in names]
     accounts = home.accounts.list()
     if not accounts:
-        raise UsageError(
-            "There is no account yet.", hint="`kiro login device` or `kiro accounts import FILE` brings the first."
-        )
+        raise UsageError("There is no account yet.", hint="`kiro accounts add` asks step by step for the first.")
     return accounts
 
 

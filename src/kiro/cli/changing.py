@@ -2,7 +2,7 @@
 
 import typer
 
-from kiro.cli import modes, prompt, render
+from kiro.cli import modes, profiles, prompt, render
 from kiro.cli.opening import opened_home
 from kiro.errors import UsageError
 from kiro.upstream.endpoints import API_REGIONS, Flavour
@@ -36,6 +36,9 @@ def set_(
     ),
     region: str | None = typer.Option(None, "--region", help="Where Kiro answers for it; `none` finds out by itself."),
     flavour: str | None = typer.Option(None, "--flavour", help="API of Kiro's that it asks: ide, cli or runtime."),
+    profile: str | None = typer.Option(
+        None, "--profile", metavar="ARN", help="Company profile it works with; `list` offers those there are."
+    ),
     overage_budget: str = typer.Option(
         None, "--overage-budget", metavar="N", help="Credits of overage it may use per period; `none`: as set for all."
     ),
@@ -48,14 +51,17 @@ def set_(
     read from another program's file.
     Example: `kiro accounts set work --priority 1 --proxy direct`.
     """
-    if all(given is None for given in (priority, proxy, region, flavour, overage_budget, mode)):
+    if all(given is None for given in (priority, proxy, region, flavour, profile, overage_budget, mode)):
         raise UsageError("Nothing to set was given.", hint="For example: `kiro accounts set work --priority 1`.")
     if region not in (None, "none", *API_REGIONS):
         raise UsageError(f"Kiro does not answer in {region}.", hint=f"It answers in {', '.join(API_REGIONS)}.")
     chosen, wanted = _flavour(flavour), modes.read(mode)
     budget = _credits(overage_budget)
+    profiles.check(profile)
     with opened_home() as home:
         account = home.accounts.get(name)
+        if profile is not None:
+            profiles.change(home, account, profile)
         if overage_budget is not None:
             home.accounts.set_overage_budget(account.id, budget)
         if wanted is not None:

@@ -129,7 +129,7 @@ def _database(home: Home) -> Iterator[Finding]:
 def _accounts(home: Home) -> Iterator[Finding]:
     told = account_words.told_all(home) if home.paths.database_file.exists() else []
     if not told:
-        yield Finding("accounts", "warning", "there is none", "`kiro accounts import FILE` or `kiro login key`.")
+        yield Finding("accounts", "warning", "there is none", "`kiro accounts add` asks for one.")
     for one in told:
         yield _account(one.account, one.how, datetime.now(UTC))
 

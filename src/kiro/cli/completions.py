@@ -97,6 +97,10 @@ def _values(path: str) -> tuple[tuple[str, str], ...]:
         from kiro.storage.settings import SETTINGS
 
         return tuple((setting.key, setting.help) for setting in SETTINGS)
+    if path == "/login/remote":
+        from kiro.cli.login import WAYS
+
+        return tuple(WAYS.items())
     return ()
 
 

@@ -24,6 +24,12 @@ def busy(url: str) -> tuple[int, int] | None:
     return (in_flight, waiting) if isinstance(in_flight, int) and isinstance(waiting, int) else None
 
 
+def shows(url: str, path: str, text: str) -> bool:
+    """Whether a page of the server is there and holds this text."""
+    status, body = _get(url, path)
+    return status == 200 and text.encode() in body
+
+
 def _get(url: str, path: str) -> tuple[int, bytes]:
     """Status and the beginning of the body; status 0 when nobody answers."""
     parts = urlsplit(url)
@@ -31,7 +37,7 @@ def _get(url: str, path: str) -> tuple[int, bytes]:
     try:
         connection.request("GET", path)
         response = connection.getresponse()
-        return response.status, response.read(1000)
+        return response.status, response.read(4000)
     except (OSError, http.client.HTTPException):
         return 0, b""
     finally:

@@ -63,7 +63,7 @@ class ImportJson(msgspec.Struct, frozen=True):
 def import_(
     file: str = typer.Argument(..., metavar="FILE", help="File with sign-ins, or - for stdin."),
     *,
-    name: str = typer.Option(None, "--name", help="Name of the account, when there is one in the file."),
+    name: str | None = typer.Option(None, "--name", help="Name of the account, when there is one in the file."),
     follow: bool = typer.Option(False, "--follow", help="The same as `--mode follow`."),
     mode: str = modes.OPTION,
     check: bool = typer.Option(False, "--check", help="Ask Kiro whether the imported accounts work."),

@@ -18,6 +18,8 @@ _SECRET_VARIABLES: Final = (
     "KIRO_UPSTREAM_PROXY",
     "KIRO_API_KEY",
 )
+SERVED_AT = "served_at"
+"""Where the database keeps the address at which this home was served last."""
 
 
 @contextmanager

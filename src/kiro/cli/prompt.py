@@ -1,7 +1,10 @@
 """Questions to a person, asked only where a person can answer: stdin and stderr are a terminal."""
 
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from kiro.cli import render
 from kiro.errors import Cancelled
@@ -15,13 +18,37 @@ def confirm(question: str, *, default: bool) -> None:
     """Raises Cancelled when the person says no. Where nobody can answer, the command itself counts as the answer."""
     if not can_ask():
         return
-    render.note(f"{question} [{'Y/n' if default else 'y/N'}] ", end="")
-    said = sys.stdin.readline()
+    if not agreed(question, default=default):
+        raise Cancelled("Nothing was changed.")
+
+
+def agreed(question: str, *, default: bool) -> bool:
+    """Yes or no; Enter is the default. Raises Cancelled at the end of input."""
+    word = line(f"{question} [{'Y/n' if default else 'y/N'}] ").lower()
+    return word in ("y", "yes") if word else default
+
+
+def line(question: str) -> str:
+    """What the person types, without blanks around it. Raises Cancelled at the end of input."""
+    render.note(question, end="")
+    with _interruptible():
+        said = sys.stdin.readline()
     if not said:
         raise Cancelled("Nothing was changed.")
-    word = said.strip().lower()
-    if not (default if not word else word in ("y", "yes")):
-        raise Cancelled("Nothing was changed.")
+    return said.strip()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C ends the question also inside an event loop, which only takes a note of it and goes on reading."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread is interrupted
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def choose(options: Sequence[str]) -> int:
@@ -29,11 +56,7 @@ def choose(options: Sequence[str]) -> int:
     for number, option in enumerate(options, 1):
         render.note(f"  {number}  {option}")
     while True:
-        render.note(f"Which one? [1-{len(options)}, Enter: 1] ", end="")
-        said = sys.stdin.readline()
-        if not said:
-            raise Cancelled("Nothing was changed.")
-        word = said.strip() or "1"
+        word = line(f"Which one? [1-{len(options)}, Enter: 1] ") or "1"
         if word.isascii() and word.isdigit() and 1 <= int(word) <= len(options):
             return int(word) - 1
         render.note("This is none of the numbers.")
@@ -43,7 +66,8 @@ def hidden(question: str) -> str:
     """A text that does not show while it is typed."""
     import getpass
 
-    return getpass.getpass(question, stream=sys.stderr)
+    with _interruptible():
+        return getpass.getpass(question, stream=sys.stderr)
 
 
 def secret(question: str) -> str:

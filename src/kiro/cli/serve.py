@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from kiro.cli import account_words, pasting, render
-from kiro.cli.opening import hide_secrets_from_children, ignore_signals, opened_home, run_async
+from kiro.cli.opening import SERVED_AT, hide_secrets_from_children, ignore_signals, opened_home, run_async
 from kiro.cli.table import new_app
 from kiro.errors import PortTaken
 
@@ -41,6 +41,8 @@ def serve(
         server = home.loaded.settings.server
 
         def ready(url: str) -> None:
+            with home.database.change() as change:
+                change.set_meta(SERVED_AT, url)  # for commands that have something for a running server
             _banner(url, key, home)
             if open_browser:
                 _open(url)
@@ -98,7 +100,7 @@ def _banner(url: str, key: str | None, home: "Home") -> None:
     pairs += [row for row in pasting.lines(url, shown_key, "auto", set(PROTOCOLS)) if row[0] == "Claude Code"]
     render.fields(pairs)
     if not accounts:
-        render.warning("There is no account yet: `kiro accounts import FILE` or `kiro login key` in a second terminal.")
+        render.warning("There is no account yet: `kiro accounts add` in a second terminal asks for one.")
     if server.require_key and not _local(server.host):
         render.warning(
             f"Everybody who reaches {server.host} and has a client key can use your accounts; the way there is not encrypted."

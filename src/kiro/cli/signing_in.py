@@ -9,23 +9,24 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 from kiro.cli import account_words, prompt, render
 from kiro.cli.opening import ago, run_async, span
 from kiro.errors import KiroError, SignInNeeded
 
 if TYPE_CHECKING:
+    from kiro.accounts.account import Account
     from kiro.accounts.joining import Joined
     from kiro.auth.http import HttpAsk, HttpReply
     from kiro.auth.loopback import Loopback
     from kiro.auth.profiles import Profile
     from kiro.auth.records import ImportedAccount
-    from kiro.auth.steps import Browse, Flow, ShowCode
+    from kiro.auth.steps import Browse, Flow, ShowCode, Trust
     from kiro.runtime import Home
 
     Send = Callable[[HttpAsk], Awaitable[HttpReply]]
-    ShowPage = Callable[[Browse, Loopback], Awaitable[None]]
 
 _TIMEOUT_S = 30.0
 
@@ -34,20 +35,41 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def sign_in(home: "Home", flow: "Flow", name: str | None, show_page: "ShowPage | None" = None) -> None:
+class Screen:
+    """What a person sees of a sign-in, and is asked, on this terminal. Use as `with`: it learns how the sign-in ended."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    async def show_code(self, step: "ShowCode") -> None:
+        show_code(step)
+
+    async def show_page(self, step: "Browse", listener: "Loopback") -> None:
+        raise KiroError("This sign-in needs a browser.")
+
+    async def agree(self, step: "Trust") -> bool:
+        """Where nobody can answer the answer is no: a password would be typed there."""
+        if not prompt.can_ask():
+            return False
+        render.note(f"The sign-in goes to {step.host}, which kiro does not know.")
+        return prompt.agreed("Is that your company's?", default=False)
+
+
+def sign_in(home: "Home", flow: "Flow", name: str | None, screen: Screen | None = None) -> None:
     """Do a sign-in to its end and show the account. Raises what kept it from coming about; nothing is changed then."""
     from kiro.accounts.directory import check_name
 
     if name is not None:
         check_name(name)
     _open_vault(home)
-    joined = run_async(_joined(home, flow, show_page))
-    add(home, joined, name)
-
-
-def join_token(home: "Home", imported: "ImportedAccount", name: str | None) -> None:
-    """The same for an account that needs no sign-in any more."""
-    add(home, run_async(_join(home, imported)), name)
+    with screen or Screen() as shown:
+        joined = run_async(_joined(home, flow, shown))
+        add(home, joined, name)
 
 
 def add(home: "Home", joined: "Joined", name: str | None) -> None:
@@ -57,16 +79,7 @@ def add(home: "Home", joined: "Joined", name: str | None) -> None:
     added = add_joined(home.accounts, joined, name)
     account, limits = added.account, joined.limits
     render.note(f"{account.name} is {'renewed' if added.merged else 'added'}.")
-    pairs = [
-        ("account", account.name),
-        ("kind", account_words.kind_words(account.kind, account.provider)),
-        ("email", account.email),
-        ("profile", account.profile_arn),
-        ("plan", limits.plan if limits is not None else None),
-        ("credits", account_words.credits_words(account)),
-        ("credits renewed", ago(account.usage.resets_at) if account.usage is not None else None),
-    ]
-    render.fields([(label, value) for label, value in pairs if value])
+    show_account(account, limits.plan if limits is not None else None)
     if joined.trouble is not None:
         render.warning(f"Kiro did not tell plan and credits: {joined.trouble.full_text()}")
     if joined.without_profile:
@@ -76,30 +89,45 @@ def add(home: "Home", joined: "Joined", name: str | None) -> None:
         )
 
 
+def show_account(account: "Account", plan: str | None) -> None:
+    """Who signed in, and what the plan holds."""
+    pairs = [
+        ("account", account.name),
+        ("kind", account_words.kind_words(account.kind, account.provider)),
+        ("email", account.email),
+        ("profile", account.profile_arn),
+        ("plan", plan),
+        ("credits", account_words.credits_words(account)),
+        ("credits renewed", ago(account.usage.resets_at) if account.usage is not None else None),
+    ]
+    render.fields([(label, value) for label, value in pairs if value])
+
+
 @asynccontextmanager
-async def opened_sender(home: "Home") -> AsyncIterator["Send"]:
-    """What brings requests to the sign-in services, through the proxy of the settings."""
+async def opened_sender(home: "Home", timeout_s: float = _TIMEOUT_S) -> AsyncIterator["Send"]:
+    """What brings requests to the sign-in services, through a request's own proxy or that of the settings."""
     from kiro.auth.http import HttpReply
     from kiro.upstream.client import KiroClient
 
     async with KiroClient(proxy=home.upstream_proxy(home.loaded.settings)) as client:
 
         async def send(ask: "HttpAsk") -> "HttpReply":
+            proxy = ask.proxy.reveal() if ask.proxy is not None else None
             status, headers, body = await client.fetch(
-                ask.method, ask.url, ask.headers, ask.body or None, timeout_s=_TIMEOUT_S
+                ask.method, ask.url, ask.headers, ask.body or None, proxy=proxy, timeout_s=timeout_s
             )
             return HttpReply(status, {key.lower(): value for key, value in headers.items()}, body)
 
         yield send
 
 
-async def _joined(home: "Home", flow: "Flow", show_page: "ShowPage | None") -> "Joined":
+async def _joined(home: "Home", flow: "Flow", screen: Screen) -> "Joined":
     import asyncio
 
     from kiro.auth.flow import Hands, drive
 
     async with opened_sender(home) as send:
-        hands = Hands(send, asyncio.sleep, show_code, show_page or _no_page)
+        hands = Hands(send, asyncio.sleep, screen.show_code, screen.show_page, screen.agree)
         imported = await drive(flow, hands)
     render.note("Signed in. Asking Kiro for the plan …")
     return await _join(home, imported)
@@ -113,11 +141,7 @@ async def _join(home: "Home", imported: "ImportedAccount") -> "Joined":
         return await join(imported, send, choose_profile, base_url=upstream.url, region=upstream.region)
 
 
-async def _no_page(*_: object) -> None:
-    raise KiroError("This sign-in needs a browser.")
-
-
-async def show_code(step: "ShowCode") -> None:
+def show_code(step: "ShowCode") -> None:
     render.note("Open this address in any browser, also on another device, and confirm the code:\n")
     render.note(f"    {step.link}")
     render.note(f"    code: {step.user_code}\n")

@@ -129,7 +129,7 @@ def _begin(
 ) -> None:
     """Offers your own Kiro accounts to every coding agent and SDK, on this computer.
 
-    First steps: `kiro demo` shows it without an account; `kiro accounts import FILE` brings yours; `kiro serve` starts.
+    First steps: `kiro demo` shows it without an account; `kiro accounts add` brings yours; `kiro serve` starts.
     """
     if ctx.invoked_subcommand is None:
         from kiro.cli import render

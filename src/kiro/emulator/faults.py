@@ -20,7 +20,7 @@ import msgspec
 
 from kiro.emulator.answers import RawEvent, frame_bytes
 
-Operation = Literal["generate", "models", "usage", "profiles", "mcp", "refresh", "register"]
+Operation = Literal["generate", "models", "usage", "profiles", "mcp", "refresh", "register", "logout"]
 
 
 class _Fault(msgspec.Struct, frozen=True, tag_field="fault"):

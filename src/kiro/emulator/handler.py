@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from aiohttp import web
 
-from kiro.emulator import questions, replies
+from kiro.emulator import pages, questions, replies
 from kiro.emulator.accounts import Person
 from kiro.emulator.answers import answer
 from kiro.emulator.faults import Cut, ExpireToken, Fault, Hang, HttpError, Pause, Send, Step, plan
@@ -17,7 +17,7 @@ from kiro.emulator.models import answering_model, find_model
 from kiro.emulator.refusal import BAD_TOKEN, Refusal, deny, refuse
 from kiro.emulator.script import decide
 from kiro.emulator.signin import Reply
-from kiro.emulator.traffic import TOKEN_ENDPOINT, Recorded, operation_of
+from kiro.emulator.traffic import DISCOVERY, TOKEN_ENDPOINTS, Recorded, operation_of
 from kiro.emulator.validation import Account, validate
 from kiro.emulator.wire import decode_request
 
@@ -90,13 +90,9 @@ class Handler:
 
     def _ask(self, recorded: Recorded) -> web.Response:
         """Every operation but the conversation itself."""
-        if recorded.path == "/authorize" and recorded.method == "GET":
-            recorded.status = 302
-            return web.Response(status=302, headers={"Location": self._emulator.sign_in.authorize(recorded.query)})
-        if recorded.path == "/signin" and recorded.method == "GET":
-            target = self._emulator.sign_in.portal(recorded.query)
-            recorded.status = 302 if target else 200
-            return web.Response(status=recorded.status, headers={"Location": target} if target else {})
+        page = pages.browse(self._emulator.sign_in, recorded) if recorded.method == "GET" else None
+        if page is not None:
+            return page
         asked = recorded.posted()
         if asked is None:
             return replies.json_reply(recorded, (400, {"message": "Could not parse the body."}))
@@ -110,10 +106,20 @@ class Handler:
 
     def _sign_in(self, recorded: Recorded, asked: dict[str, Any]) -> Reply | None:
         """The answer of a sign-in service, or `None` when the path is none of theirs."""
-        sign_in = self._emulator.sign_in
+        sign_in, cookie = self._emulator.sign_in, self._emulator.portal_cookie
+        if recorded.method == "GET":
+            if recorded.path.endswith(DISCOVERY):
+                return sign_in.company.discovery()
+            return cookie.who_am_i(recorded.bearer) if recorded.path == "/token/whoAmI" else None
         if recorded.method != "POST":
             return None
         match recorded.path:
+            case "/session/device":
+                return cookie.session(recorded.bearer)
+            case "/device_authorization/accept_user_code":
+                return cookie.accept(asked)
+            case "/device_authorization/associate_token":
+                return cookie.associate(asked)
             case "/refreshToken":
                 return sign_in.refresh_social(asked)
             case "/token":
@@ -130,7 +136,7 @@ class Handler:
                 return sign_in.start_social_device(asked, self._emulator.url)
             case "/oauth/device/poll":
                 return sign_in.poll_social_device(asked)
-            case path if path.endswith(TOKEN_ENDPOINT):
+            case path if path.endswith(TOKEN_ENDPOINTS):
                 return sign_in.refresh_external(asked)
             case _:
                 return None
@@ -229,4 +235,4 @@ def _refuse_conversation(recorded: Recorded, person: Person) -> Refusal | None:
     if person.exhausted:
         text = "You have reached the limit of your plan."
         return Refusal(402, "ServiceQuotaExceededException", text, "MONTHLY_REQUEST_COUNT")
-    return validate(recorded.body, Account(person.profile_arn, person.models))
+    return validate(recorded.body, Account(person.profile_arn, person.more_profiles, person.models))

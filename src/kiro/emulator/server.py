@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Self
 
 from kiro.emulator.accounts import People, Tokens
 from kiro.emulator.faults import Faults, Operation
+from kiro.emulator.portal_cookie import PortalCookie
 from kiro.emulator.signin import SignIn
 from kiro.emulator.traffic import Recorded
 
@@ -55,6 +56,7 @@ class Emulator:
         self.now = now
         self.people = People(now)
         self.sign_in = SignIn(self.people, now, polls)
+        self.portal_cookie = PortalCookie(self.sign_in)
         self.faults = Faults()
         self.requests: deque[Recorded] = deque(maxlen=keep)
         self.served = 0

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from kiro.emulator.accounts import TOKEN_LIFETIME_S, Client, Kind, People, Person, Tokens
+from kiro.emulator.company import Company
 
 Reply = tuple[int, dict[str, Any]]
 
@@ -46,12 +47,15 @@ class SignIn:
         """How many polls of each new device code are told to slow down first."""
         self.portal_option = "google"
         """What people choose on the portal's page."""
+        self.portal_waits = False
+        """Whether the portal is a page to click on; otherwise it sends the browser on at once."""
         self.portal_error: str | None = None
         """The error the portal comes back with instead of a code."""
         self._issuers: dict[str, str] = {}
         self._portal_codes: dict[str, tuple[str, str, str]] = {}
         self.signs_in: str | None = None
         """The name of the person who confirms codes from now on; `None`: a new person each time."""
+        self.company = Company(people, lambda: self._new_person("external_idp", None))
         self._devices: dict[str, _Device] = {}
         self._codes: dict[str, tuple[str, str, Kind]] = {}
 
@@ -64,6 +68,8 @@ class SignIn:
 
     def refresh_external(self, posted: Mapping[str, Any]) -> Reply:
         """`POST …/oauth2/token`, form-encoded, as a company's provider answers: in snake_case."""
+        if posted.get("grant_type") == "authorization_code":
+            return self.company.redeem(posted)
         if posted.get("grant_type") != "refresh_token":
             return 400, {"error": "unsupported_grant_type"}
         found = self._people.refresh(str(posted.get("refresh_token", "")))
@@ -185,11 +191,9 @@ class SignIn:
         self._codes[code] = (query.get("code_challenge", ""), query.get("redirect_uri", ""), kind)
         return f"{query.get('redirect_uri', '')}?{urlencode({'code': code, 'state': query.get('state', '')})}"
 
-    def portal(self, query: Mapping[str, str]) -> str | None:
-        """`GET /signin`: where the portal sends the browser; `None` when it shows how the sign-in ended."""
-        if "auth_status" in query:
-            return None
-        origin, option = query.get("redirect_uri", ""), self.portal_option
+    def portal(self, query: Mapping[str, str]) -> str:
+        """`GET /signin`: where the portal sends the browser after the choice."""
+        origin, option = query.get("redirect_uri", ""), query.get("option", self.portal_option)
         answer = {"state": query.get("state", ""), "login_option": option}
         if self.portal_error is not None:
             answer |= {"error": self.portal_error, "error_description": "The person said no."}
@@ -198,6 +202,8 @@ class SignIn:
             redirect = f"{origin}/oauth/callback?login_option={option}"
             self._portal_codes[code] = (query.get("code_challenge", ""), redirect, option)
             answer["code"] = code
+        elif option == "external_idp":
+            answer |= self.company.for_portal()
         else:
             answer |= {"issuer_url": "https://d-1234567890.awsapps.com/start", "idc_region": "us-east-1"}
         return f"{origin}/oauth/callback?{urlencode(answer)}"

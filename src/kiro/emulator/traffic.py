@@ -10,7 +10,9 @@ from kiro.emulator.faults import Operation
 from kiro.emulator.refusal import Refusal
 from kiro.emulator.wire import UserMessage, decode_request
 
-TOKEN_ENDPOINT: Final = "/oauth2/token"  # noqa: S105 - how the path of a company's token service ends
+DISCOVERY: Final = "/.well-known/openid-configuration"
+TOKEN_ENDPOINTS: Final = ("/oauth2/token", "/oauth2/v2.0/token")
+"""How the path of a company's token service ends."""
 
 _PATHS: Final[dict[str, Operation]] = {
     "/generateAssistantResponse": "generate",
@@ -23,9 +25,14 @@ _PATHS: Final[dict[str, Operation]] = {
     "/token": "refresh",
     "/client/register": "register",
     "/device_authorization": "register",
+    "/device_authorization/accept_user_code": "register",
+    "/device_authorization/associate_token": "register",
+    "/token/whoAmI": "register",
+    "/session/device": "register",
     "/oauth/device/authorization": "register",
     "/oauth/device/poll": "refresh",
     "/oauth/token": "refresh",
+    "/logout": "logout",
 }
 _TARGETS: Final[dict[str, Operation]] = {
     "AmazonCodeWhispererStreamingService.GenerateAssistantResponse": "generate",
@@ -72,7 +79,7 @@ class Recorded(msgspec.Struct, kw_only=True):
 
         An empty body is an empty object.
         """
-        if self.path.endswith(TOKEN_ENDPOINT):
+        if self.path.endswith(TOKEN_ENDPOINTS):
             return dict(parse_qsl(self.body.decode(errors="replace")))
         try:
             value = msgspec.json.decode(self.body or b"{}")
@@ -101,6 +108,8 @@ def operation_of(path: str, headers: Mapping[str, str]) -> Operation | None:
     """The operation of a path, or of the target on `/`. `headers` in lower case."""
     if path == "/":
         return _TARGETS.get(headers.get("x-amz-target", ""))
-    if path.endswith(TOKEN_ENDPOINT):
+    if path.endswith(TOKEN_ENDPOINTS):
         return "refresh"
+    if path.endswith(DISCOVERY):
+        return "register"
     return _PATHS.get(path)

@@ -41,6 +41,7 @@ class Account(msgspec.Struct, frozen=True):
     """
 
     profile_arn: str | None = None
+    more_profiles: tuple[str, ...] = ()
     models: tuple[Model, ...] = MODELS
     check_profile: bool = True
 
@@ -140,7 +141,7 @@ def _no_system_prompt(request: Request, _: Account) -> Refusal | None:
 
 
 def _own_profile(request: Request, account: Account) -> Refusal | None:
-    if not account.check_profile or request.profile_arn == account.profile_arn:
+    if not account.check_profile or request.profile_arn in (account.profile_arn, *account.more_profiles):
         return None
     if request.profile_arn is UNSET:
         if account.profile_arn is None:

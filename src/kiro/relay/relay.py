@@ -70,8 +70,9 @@ from kiro.relay.retry import (
 from kiro.storage.settings import Settings
 from kiro.upstream import media, queries
 from kiro.upstream.catalogue import Model, Resolved
-from kiro.upstream.client import Exchange, KiroClient
+from kiro.upstream.client import KiroClient
 from kiro.upstream.endpoints import ENDPOINTS, Access, Address, inference_address, new_call
+from kiro.upstream.exchange import Exchange
 from kiro.upstream.fetch import fetch_all
 from kiro.upstream.request import KiroRequest, build, session_ids, with_profile
 from kiro.upstream.response import ResponseReader

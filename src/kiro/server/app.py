@@ -17,6 +17,7 @@ from kiro.errors import AccountError, KiroError, UnknownModel, UnknownRoute, Wro
 from kiro.protocols import PROTOCOLS, openai_responses
 from kiro.protocols.base import ModelCard, retry_headers
 from kiro.runtime import Runtime
+from kiro.server import login_page
 from kiro.server.answer import PATIENCE, RUNTIME, Dialect, Visit, conversing, counting, guarded
 from kiro.server.responses import ResponsesDialect, delete, input_items, no_websocket, show
 from kiro.server.stream import Patience
@@ -33,12 +34,14 @@ _CORS_HEADERS: Final = {
 
 
 def routes() -> list[Route]:
-    """Method, path, handler of everything that is served. Each handler lets in by `guarded`, or says why not."""
+    """Method, path, handler of everything that is served. Each handler lets in by `guarded`, or by a secret of its own."""
     served: list[Route] = [
         ("GET", "/healthz", _alive),
         ("GET", "/readyz", _ready),
         ("GET", "/", _about),
         ("HEAD", "/", _about),
+        ("GET", login_page.PATH, login_page.show),
+        ("POST", login_page.PATH, login_page.take),
         ("GET", "/v1/stats", guarded(None, _stats)),
         ("POST", "/api/event_logging/batch", guarded(PROTOCOLS["anthropic"], _swallow_telemetry)),
     ]

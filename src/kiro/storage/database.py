@@ -1,4 +1,5 @@
-"""One SQLite file, kiro.db: accounts, client keys, the request log, stored responses. No secrets.
+"""One SQLite file, kiro.db: accounts, client keys, the request log, stored responses. No secrets
+in the open (`login_links` passes sealed ones on for some minutes).
 
 Write-ahead logging, so that `kiro logs` reads while `kiro serve` writes. One connection per
 `Database`, guarded by a lock: any thread may call, and calls wait for each other. All functions
@@ -126,6 +127,15 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         """CREATE TABLE account_health (
             account TEXT PRIMARY KEY REFERENCES accounts (id) ON DELETE CASCADE,
             health TEXT NOT NULL
+        ) WITHOUT ROWID""",
+    ),
+    (
+        """CREATE TABLE login_links (
+            hash BLOB PRIMARY KEY,
+            expires_at REAL NOT NULL,
+            waits INTEGER NOT NULL,
+            page BLOB NOT NULL,
+            answer BLOB
         ) WITHOUT ROWID""",
     ),
     (

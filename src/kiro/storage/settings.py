@@ -113,7 +113,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         Names(),
         (),
         "",
-        "Further hosts whose token service imported company sign-ins may use, beside Microsoft's.",
+        "Further hosts that company sign-ins may use unasked, beside Microsoft's.",
     ),
     Setting(
         "pool.strategy",
