@@ -39,10 +39,10 @@ def set_(
     profile: str | None = typer.Option(
         None, "--profile", metavar="ARN", help="Company profile it works with; `list` offers those there are."
     ),
-    overage_budget: str = typer.Option(
+    overage_budget: str | None = typer.Option(
         None, "--overage-budget", metavar="N", help="Credits of overage it may use per period; `none`: as set for all."
     ),
-    mode: str = modes.OPTION,
+    mode: str | None = modes.OPTION,
     yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask."),
 ) -> None:
     """Change how an account is used. A running server takes it over within a second.

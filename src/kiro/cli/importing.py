@@ -65,7 +65,7 @@ def import_(
     *,
     name: str | None = typer.Option(None, "--name", help="Name of the account, when there is one in the file."),
     follow: bool = typer.Option(False, "--follow", help="The same as `--mode follow`."),
-    mode: str = modes.OPTION,
+    mode: str | None = modes.OPTION,
     check: bool = typer.Option(False, "--check", help="Ask Kiro whether the imported accounts work."),
     yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON; asks nothing."),

@@ -100,9 +100,9 @@ def list_(as_json: bool = _JSON) -> None:
 @app.command()
 def create(
     name: str = typer.Argument(..., metavar="NAME", help="Name of the new key."),
-    text: str = _TEXT,
-    accounts: str = _ACCOUNTS,
-    account: str = _ACCOUNT,
+    text: str | None = _TEXT,
+    accounts: str | None = _ACCOUNTS,
+    account: str | None = _ACCOUNT,
     as_json: bool = _JSON,
 ) -> None:
     """Make a key. It works at once, also with a running server.
@@ -134,9 +134,9 @@ def show(name: str = _NAME, as_json: bool = _JSON) -> None:
 @app.command("set")
 def set_(
     name: str = _NAME,
-    accounts: str = _ACCOUNTS,
-    account: str = _ACCOUNT,
-    new_name: str = typer.Option(None, "--name", metavar="NEW", help="Another name."),
+    accounts: str | None = _ACCOUNTS,
+    account: str | None = _ACCOUNT,
+    new_name: str | None = typer.Option(None, "--name", metavar="NEW", help="Another name."),
 ) -> None:
     """Change which accounts a key may use. A running server takes it over within a second.
 

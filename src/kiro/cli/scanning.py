@@ -55,7 +55,7 @@ class _Work(msgspec.Struct, frozen=True):
 def scan(
     *,
     add: bool = typer.Option(False, "--add", help="Add what is new, following the program it belongs to."),
-    mode: str = modes.OPTION,
+    mode: str | None = modes.OPTION,
     check: bool = typer.Option(False, "--check", help="Ask Kiro whether the added accounts work."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
