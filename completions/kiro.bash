@@ -4,7 +4,7 @@ _kiro() {
     local current="${COMP_WORDS[COMP_CWORD]}" place="" offered="" i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "$place/${COMP_WORDS[i]}" in
-            /serve|/demo|/status|/ask|/models|/accounts|/accounts/import|/accounts/scan|/accounts/export|/accounts/add|/accounts/remove|/accounts/restore|/accounts/set|/accounts/list|/accounts/show|/accounts/rename|/accounts/enable|/accounts/disable|/accounts/refresh|/accounts/usage|/login|/login/device|/login/google|/login/github|/login/company|/login/sso|/login/remote|/login/key|/login/token|/login/sso-cookie|/keys|/keys/list|/keys/create|/keys/show|/keys/rotate|/keys/enable|/keys/disable|/keys/remove|/logs|/logs/show|/config|/config/list|/config/get|/config/set|/config/unset|/config/edit|/config/path|/doctor)
+            /serve|/demo|/status|/ask|/models|/accounts|/accounts/import|/accounts/scan|/accounts/export|/accounts/add|/accounts/remove|/accounts/restore|/accounts/set|/accounts/list|/accounts/show|/accounts/rename|/accounts/enable|/accounts/disable|/accounts/refresh|/accounts/usage|/login|/login/device|/login/google|/login/github|/login/company|/login/sso|/login/remote|/login/key|/login/token|/login/sso-cookie|/keys|/keys/list|/keys/create|/keys/show|/keys/set|/keys/rotate|/keys/enable|/keys/disable|/keys/remove|/logs|/logs/show|/config|/config/list|/config/get|/config/set|/config/unset|/config/edit|/config/path|/doctor)
                 place="$place/${COMP_WORDS[i]}" ;;
         esac
     done
@@ -16,13 +16,13 @@ _kiro() {
         "/ask") offered="--model -m --account --help" ;;
         "/models") offered="--refresh --json --help" ;;
         "/accounts") offered="import scan export add remove restore set list show rename enable disable refresh usage --help" ;;
-        "/accounts/import") offered="--name --follow --check --yes -y --json --help" ;;
-        "/accounts/scan") offered="--add --check --json --help" ;;
+        "/accounts/import") offered="--name --follow --mode --check --yes -y --json --help" ;;
+        "/accounts/scan") offered="--add --mode --check --json --help" ;;
         "/accounts/export") offered="--output -o --format --plain --yes -y --help" ;;
         "/accounts/add") offered="--name --help" ;;
         "/accounts/remove") offered="--yes -y --no-revoke --help" ;;
         "/accounts/restore") offered="--help" ;;
-        "/accounts/set") offered="--priority --proxy --region --flavour --profile --help" ;;
+        "/accounts/set") offered="--priority --proxy --region --flavour --profile --overage-budget --mode --yes -y --help" ;;
         "/accounts/list") offered="--json --help" ;;
         "/accounts/show") offered="--json --help" ;;
         "/accounts/rename") offered="--help" ;;
@@ -40,10 +40,11 @@ _kiro() {
         "/login/key") offered="--name --region --check --help" ;;
         "/login/token") offered="--client-id --start-url --region --token-endpoint --name --help" ;;
         "/login/sso-cookie") offered="--yes -y --name --help" ;;
-        "/keys") offered="list create show rotate enable disable remove --help" ;;
+        "/keys") offered="list create show set rotate enable disable remove --help" ;;
         "/keys/list") offered="--json --help" ;;
-        "/keys/create") offered="--key --json --help" ;;
+        "/keys/create") offered="--key --accounts --account --json --help" ;;
         "/keys/show") offered="--json --help" ;;
+        "/keys/set") offered="--accounts --account --name --help" ;;
         "/keys/rotate") offered="--key --json --help" ;;
         "/keys/enable") offered="--help" ;;
         "/keys/disable") offered="--help" ;;
@@ -52,9 +53,9 @@ _kiro() {
         "/logs/show") offered="--json --help" ;;
         "/config") offered="list get set unset edit path --help" ;;
         "/config/list") offered="--json --help" ;;
-        "/config/get") offered="server.host server.port server.require_key server.allowed_hosts server.cors_origins server.max_body_mb upstream.region upstream.url upstream.proxy auth.social_url auth.oidc_url auth.external_hosts pool.strategy pool.sticky_minutes pool.max_in_flight pool.min_interval_ms pool.requests_per_minute pool.total_requests_per_minute relay.resume relay.max_attempts_per_account relay.max_attempts relay.max_seconds relay.first_event_wait_s relay.idle_timeout_s relay.ping_s relay.enforce_max_tokens_below context.on_overflow models.thinking_suffix models.aliases models.compat models.hidden log.level log.retention_days responses.retention_days --json --help" ;;
-        "/config/set") offered="server.host server.port server.require_key server.allowed_hosts server.cors_origins server.max_body_mb upstream.region upstream.url upstream.proxy auth.social_url auth.oidc_url auth.external_hosts pool.strategy pool.sticky_minutes pool.max_in_flight pool.min_interval_ms pool.requests_per_minute pool.total_requests_per_minute relay.resume relay.max_attempts_per_account relay.max_attempts relay.max_seconds relay.first_event_wait_s relay.idle_timeout_s relay.ping_s relay.enforce_max_tokens_below context.on_overflow models.thinking_suffix models.aliases models.compat models.hidden log.level log.retention_days responses.retention_days --help" ;;
-        "/config/unset") offered="server.host server.port server.require_key server.allowed_hosts server.cors_origins server.max_body_mb upstream.region upstream.url upstream.proxy auth.social_url auth.oidc_url auth.external_hosts pool.strategy pool.sticky_minutes pool.max_in_flight pool.min_interval_ms pool.requests_per_minute pool.total_requests_per_minute relay.resume relay.max_attempts_per_account relay.max_attempts relay.max_seconds relay.first_event_wait_s relay.idle_timeout_s relay.ping_s relay.enforce_max_tokens_below context.on_overflow models.thinking_suffix models.aliases models.compat models.hidden log.level log.retention_days responses.retention_days --help" ;;
+        "/config/get") offered="server.host server.port server.require_key server.allowed_hosts server.cors_origins server.max_body_mb upstream.region upstream.url upstream.proxy auth.social_url auth.oidc_url auth.external_hosts pool.strategy pool.sticky_minutes pool.max_in_flight pool.min_interval_ms pool.requests_per_minute pool.total_requests_per_minute pool.overage_credits pool.health_check_minutes relay.resume relay.max_attempts_per_account relay.max_attempts relay.max_seconds relay.first_event_wait_s relay.idle_timeout_s relay.ping_s relay.enforce_max_tokens_below context.on_overflow models.thinking_suffix models.aliases models.compat models.hidden log.level log.retention_days responses.retention_days --json --help" ;;
+        "/config/set") offered="server.host server.port server.require_key server.allowed_hosts server.cors_origins server.max_body_mb upstream.region upstream.url upstream.proxy auth.social_url auth.oidc_url auth.external_hosts pool.strategy pool.sticky_minutes pool.max_in_flight pool.min_interval_ms pool.requests_per_minute pool.total_requests_per_minute pool.overage_credits pool.health_check_minutes relay.resume relay.max_attempts_per_account relay.max_attempts relay.max_seconds relay.first_event_wait_s relay.idle_timeout_s relay.ping_s relay.enforce_max_tokens_below context.on_overflow models.thinking_suffix models.aliases models.compat models.hidden log.level log.retention_days responses.retention_days --help" ;;
+        "/config/unset") offered="server.host server.port server.require_key server.allowed_hosts server.cors_origins server.max_body_mb upstream.region upstream.url upstream.proxy auth.social_url auth.oidc_url auth.external_hosts pool.strategy pool.sticky_minutes pool.max_in_flight pool.min_interval_ms pool.requests_per_minute pool.total_requests_per_minute pool.overage_credits pool.health_check_minutes relay.resume relay.max_attempts_per_account relay.max_attempts relay.max_seconds relay.first_event_wait_s relay.idle_timeout_s relay.ping_s relay.enforce_max_tokens_below context.on_overflow models.thinking_suffix models.aliases models.compat models.hidden log.level log.retention_days responses.retention_days --help" ;;
         "/config/edit") offered="--help" ;;
         "/config/path") offered="--help" ;;
         "/doctor") offered="--online --json --help" ;;

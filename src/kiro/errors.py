@@ -13,6 +13,7 @@
     │   ├── UnknownModel        no account offers the model
     │   ├── BadClientKey        the client's own key is missing or wrong
     │   ├── ForbiddenOrigin     Host or Origin is not allowed
+    │   ├── AccountForbidden    the client's key may not use the account
     │   ├── BodyTooLarge        over `server.max_body_mb`
     │   └── ContextOverflow     the prompt does not fit the model's window
     ├── AccountError            no account can take the request                   exit 3
@@ -129,6 +130,10 @@ class BadClientKey(RequestError):
 
 
 class ForbiddenOrigin(RequestError):
+    status = 403
+
+
+class AccountForbidden(RequestError):
     status = 403
 
 

@@ -11,7 +11,7 @@ import logging
 import logging.handlers
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
 _WATCH_S: Final = 1.0
 _LOG_BYTES: Final = 5 * 1024 * 1024
-_USAGE_FRESH_S: Final = 600.0
+_USAGE_FRESH_S: Final = 300.0
+_USAGE_AGAIN_S: Final = 60.0
+_MODELS_S: Final = 5.0
 _HOUR_S: Final = 3600.0
 
 log: Final = logging.getLogger("kiro")
@@ -84,6 +86,12 @@ class Home:
         )
         return Vault(self.paths.vault_file, around)
 
+    def upstream_proxy(self, settings: Settings) -> str | None:
+        """The proxy for all accounts, with its password. Blocks."""
+        from kiro.storage import proxy_password
+
+        return proxy_password.whole(self.vault, settings.upstream.proxy)
+
     @cached_property
     def accounts(self) -> "AccountDirectory":
         from kiro.accounts.directory import AccountDirectory
@@ -120,7 +128,7 @@ class Runtime:
         self.settings: Settings = home.loaded.settings
         self.started_at = time.time()
         settings = self.settings
-        self.client = KiroClient(idle_timeout_s=settings.relay.idle_timeout_s, proxy=settings.upstream.proxy)
+        self.client = KiroClient(idle_timeout_s=settings.relay.idle_timeout_s)
         self.keeper = AccessKeeper(
             home.accounts, self._send, urls=self._refresh_urls(), region=settings.upstream.region
         )
@@ -132,6 +140,7 @@ class Runtime:
         self._keys_version = home.keys.version()
         self._config_stamp = self._stamp()
         self._usage: dict[str, tuple[float, UsageLimits]] = {}
+        self._usage_failed: dict[str, tuple[float, KiroError]] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._unsaved: dict[str, Health] = {}
         self.turns = Turns(
@@ -141,7 +150,6 @@ class Runtime:
             changed=self._remember_health,
             health=health_rows.load(home.database),
         )
-        self.upkeep = Upkeep(lambda: self._accounts, self.turns, self.keeper, self.look_up_usage)
         self.relay = Relay(
             client=self.client,
             keeper=self.keeper,
@@ -152,6 +160,14 @@ class Runtime:
             move=self._move,
             models=self.models,
             settings=lambda: self.settings,
+        )
+        self.upkeep = Upkeep(
+            lambda: self._accounts,
+            self.turns,
+            self.keeper,
+            self.look_up_usage,
+            check_every_s=lambda: self.settings.pool.health_check_minutes * 60,
+            learn=self.relay.learn,
         )
         self.log = LogWriter(lambda rows: request_log.append_many(home.database, rows), log.warning)
         self.on_notice: Callable[[str], None] = log.info
@@ -279,11 +295,18 @@ class Runtime:
         return models
 
     async def usage(self, account_id: str) -> "UsageLimits":
-        """Credits of one account, asked of Kiro at most every ten minutes."""
+        """Credits of one account, asked of Kiro at most every five minutes; after a failure not within a minute."""
         known = self._usage.get(account_id)
         if known is not None and time.time() - known[0] < _USAGE_FRESH_S:
             return known[1]
-        return await self.look_up_usage(account_id)
+        failed = self._usage_failed.get(account_id)
+        if failed is not None and time.time() - failed[0] < _USAGE_AGAIN_S:
+            raise failed[1].with_traceback(None)
+        try:
+            return await self.look_up_usage(account_id)
+        except KiroError as error:
+            self._usage_failed[account_id] = (time.time(), error)
+            raise
 
     async def look_up_usage(self, account_id: str) -> "UsageLimits":
         """Credits of one account, asked of Kiro now and kept for lists and for the choice of accounts."""
@@ -297,6 +320,7 @@ class Runtime:
 
         limits: UsageLimits = await self._ask(access, queries.usage_ask, read)
         self._usage[account_id] = (time.time(), limits)
+        self._usage_failed.pop(account_id, None)
         snapshot = usage_snapshot(limits, time.time())
         if snapshot is not None:
             await asyncio.to_thread(self.home.accounts.set_usage, account_id, snapshot)
@@ -342,24 +366,37 @@ class Runtime:
         now = {"in_flight": self.turns.in_flight, "waiting": self.turns.waiting}
         return {"uptime_s": round(time.time() - self.started_at), **now, **totals}
 
-    async def usage_limits(self, name: str | None) -> dict[str, Any]:
-        """Credits of one account, or of the one whose turn it is."""
-        account = self.account(name)
+    async def usage_limits(self, name: str | None, allowed: "frozenset[str] | None" = None) -> dict[str, Any]:
+        """Credits of one account, or of the one whose turn it is; of one that rests, too: they may say why."""
+        from kiro.accounts.pool import Ask
+        from kiro.accounts.showing import shown
+
+        account = self.turns.look_anyway(Ask(only=name, allowed=allowed))
         limits = await self.usage(account.id)
+        how = shown(account, self.turns.health(account.id), now=time.time())
         return {
             "account": account.name,
+            "state": how.state,
+            "reason": how.reason,
+            "until": how.until,
             "plan": limits.plan,
             "used": limits.used,
             "limit": limits.limit,
             "remaining": limits.remaining,
             "resets_at": limits.resets_at,
-            "overage": {"enabled": limits.overage_enabled, "used": limits.overage_used, "cap": limits.overage_cap},
+            "asked_at": self._usage[account.id][0],
+            "overage": {
+                "enabled": limits.overage_enabled,
+                "used": limits.overage_used,
+                "cap": limits.overage_cap,
+                "budget": self.turns.budget(account.id),
+            },
         }
 
     # -- life
 
     async def _watch(self) -> None:
-        """Notices what other processes change; asks for models when there is somebody to ask."""
+        """Notices what other processes change."""
         from kiro.accounts import health_rows
 
         while True:
@@ -368,21 +405,30 @@ class Runtime:
                     self.keeper.forget()
                     self._take_over_health(await asyncio.to_thread(health_rows.load, self.home.database))
                     self.turns.refresh()
-                for account in self._accounts:
-                    if account.enabled:
-                        await self.models.refresh(account.id)
             except KiroError as error:
                 log.warning("%s", error.full_text())
             await asyncio.sleep(_WATCH_S)
 
+    async def _stock_models(self) -> None:
+        """Asks for models while there is somebody who may be asked: not who is set aside, not who rests."""
+        while True:
+            try:
+                for account in list(self._accounts):
+                    if self.turns.in_service(account.id):
+                        await self.models.refresh(account.id)
+            except KiroError as error:
+                log.warning("%s", error.full_text())
+            await asyncio.sleep(_MODELS_S)
+
     def _look(self) -> bool:
-        """Reads again what changed on disk; whether an account did."""
+        """Reads again what changed on disk; whether an account or a setting did."""
         changed = self._reload_accounts()
         self.reload_keys()
         stamp = self._stamp()
         if stamp != self._config_stamp:
             self._config_stamp = stamp
             self._reload_settings()
+            changed = True
         return changed
 
     def _reload_settings(self) -> None:
@@ -405,7 +451,8 @@ class Runtime:
         """Hands changed settings to the parts that keep a copy."""
         settings = self.settings
         self.keeper.configure(self._refresh_urls(), settings.upstream.region)
-        self.client.configure(idle_timeout_s=settings.relay.idle_timeout_s, proxy=settings.upstream.proxy)
+        proxy = self.home.upstream_proxy(settings)
+        self.client.configure(idle_timeout_s=settings.relay.idle_timeout_s, proxy=proxy)
         models = settings.models
         self.models.configure(
             aliases=models.aliases, hidden=models.hidden, suffix=models.thinking_suffix or "", compat=models.compat
@@ -428,6 +475,10 @@ class Runtime:
         """Waits for what `later` was given so far."""
         await asyncio.gather(*self._background, return_exceptions=True)
 
+    def works(self) -> "tuple[Callable[[], Coroutine[Any, Any, None]], ...]":
+        """What goes on in the background while serving."""
+        return self._watch, self._stock_models, self._prune, self.upkeep.run
+
     async def _prune(self) -> None:
         """Deletes what is old, at the start and every hour: that long are responses kept that were not to be stored."""
         from kiro.storage import request_log, responses_store
@@ -449,7 +500,7 @@ async def open_runtime(home: Home, *, background: bool = True) -> AsyncIterator[
     """Everything running; `background` False leaves out the watch and the pruning, for one question."""
     runtime = Runtime(home)
     async with runtime.client, runtime.log:
-        works = (runtime._watch, runtime._prune, runtime.upkeep.run) if background else ()  # noqa: SLF001  its own module
+        works = runtime.works() if background else ()
         tasks = [asyncio.create_task(work()) for work in works]
         try:
             yield runtime

@@ -279,3 +279,17 @@ def test_import_with_check_says_whether_kiro_takes_the_account(signed_in, upstre
 
 def test_an_import_without_check_asks_kiro_nothing(signed_in, upstream):
     assert upstream.served == 0
+
+
+def test_an_overage_budget_is_set_and_lifted(signed_in):
+    signed_in.ok("accounts", "set", "first", "--overage-budget", "12.5")
+    assert "12.5" in signed_in.ok("accounts", "show", "first")
+    signed_in.ok("accounts", "set", "first", "--overage-budget", "none")
+    assert "12.5" not in signed_in.ok("accounts", "show", "first")
+
+
+@pytest.mark.parametrize("text", ["-1", "much", "nan", "inf"])
+def test_a_budget_is_a_number_of_credits(signed_in, text):
+    status, _, err = signed_in.call("accounts", "set", "first", "--overage-budget", text)
+    assert status == 2
+    assert "is no number of credits" in err

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 
 def test_create_prints_id_name_and_key(kiro):
     made = kiro.json("keys", "create", "laptop")
@@ -49,3 +51,66 @@ def test_a_short_text_is_refused_without_quoting_it(kiro):
     status, _, err = kiro.call("keys", "create", "laptop", "--key", "zzz")
     assert status == 2
     assert "zzz" not in err
+
+
+def two_accounts(kiro):
+    for name, key in (("work", "ksk_abcdefgh12345678"), ("home", "ksk_ijklmnop12345678")):
+        assert kiro.run("login", "key", "--name", name, stdin=f"{key}\n").returncode == 0
+
+
+def test_a_key_is_limited_to_accounts_and_gets_a_default(kiro):
+    two_accounts(kiro)
+    text = kiro.json("keys", "create", "laptop", "--accounts", "work", "--account", "work")["key"]
+    status, _, err = kiro.call("keys", "set", "laptop", "--accounts", "work, home", "--account", "home")
+    assert status == 0
+    assert "laptop may use work, home; it uses home when a request names none." in err
+    (listed,) = kiro.json("keys", "list")
+    assert list(listed) == ["id", "name", "enabled", "last4", "created_at", "accounts", "account"]
+    assert (listed["accounts"], listed["account"]) == (["work", "home"], "home")
+    assert "work, home" in kiro.ok("keys")
+    shown = kiro.json("keys", "show", "laptop")
+    assert (shown["key"], shown["accounts"], shown["account"]) == (text, ["work", "home"], "home")
+    assert kiro.ok("keys", "show", "laptop").strip() == text
+
+
+def test_none_lifts_a_limit_and_a_default(kiro):
+    two_accounts(kiro)
+    kiro.ok("keys", "create", "laptop", "--accounts", "work", "--account", "work")
+    kiro.ok("keys", "set", "laptop", "--accounts", "none", "--account", "none")
+    (listed,) = kiro.json("keys", "list")
+    assert (listed["accounts"], listed["account"]) == (None, None)
+    assert "all" in kiro.ok("keys", "list")
+
+
+def test_renamed_and_removed_accounts_are_told_as_they_are(kiro):
+    two_accounts(kiro)
+    kiro.ok("keys", "create", "laptop", "--accounts", "work")
+    kiro.ok("accounts", "rename", "work", "office")
+    assert kiro.json("keys", "list")[0]["accounts"] == ["office"]
+    kiro.ok("accounts", "remove", "office", "--yes")
+    assert kiro.json("keys", "list")[0]["accounts"] == []
+    assert "none: those it had are removed" in kiro.ok("keys", "list")
+
+
+MISUSED = {
+    "nothing to set": (["laptop"], "Nothing to set was given."),
+    "no such key": (["nobody", "--accounts", "work"], "There is no client key 'nobody'."),
+    "no such account": (["laptop", "--accounts", "work,x"], "There is no account 'x'."),
+    "an empty set": (["laptop", "--accounts", ","], "--accounts names no account."),
+    "a default outside": (["laptop", "--accounts", "work", "--account", "home"], "home is not among the accounts"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISUSED.values(), ids=MISUSED.keys())
+def test_set_misused_says_what_is_wrong(kiro, arguments, message):
+    two_accounts(kiro)
+    kiro.ok("keys", "create", "laptop")
+    status, _, err = kiro.call("keys", "set", *arguments)
+    assert status == 2
+    assert message in err
+
+
+def test_a_key_gets_another_name(kiro):
+    kiro.ok("keys", "create", "laptop")
+    kiro.ok("keys", "set", "laptop", "--name", "desk")
+    assert kiro.json("keys", "list")[0]["name"] == "desk"

@@ -137,7 +137,7 @@ def test_status_knows_whether_the_server_is_up(signed_in):
         url = value(read_until(process, "Claude Code"), "base URL")
         signed_in.env["KIRO_SERVER_PORT"] = url.rsplit(":", 1)[1]
         told = signed_in.json("status")
-        assert told["server"] == {"url": url, "up": True, "waiting": 0}
+        assert told["server"] == {"url": url, "up": True, "in_flight": 0, "waiting": 0}
         assert [account["name"] for account in told["accounts"]] == ["first"]
         assert f"up at {url}" in signed_in.ok("status")
         assert "up at" in signed_in.ok("doctor")

@@ -131,7 +131,7 @@ async def test_health_needs_no_key_and_names_nobody(proxy):
     async with proxy.get("/healthz", key=None) as response:
         assert await response.json() == {"status": "ok"}
     async with proxy.get("/readyz", key=None) as response:
-        assert (response.status, await response.text()) == (200, '{"status":"ready","waiting":0}')
+        assert (response.status, await response.text()) == (200, '{"status":"ready","in_flight":0,"waiting":0}')
     proxy.home.accounts.enable("first", False)
     proxy.runtime._reload_accounts()
     async with proxy.get("/readyz", key=None) as response:

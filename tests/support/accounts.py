@@ -16,6 +16,8 @@ RULES = PoolSettings(
     min_interval_ms=0,
     requests_per_minute=0,
     total_requests_per_minute=0,
+    overage_credits=None,
+    health_check_minutes=10.0,
 )
 
 

@@ -18,7 +18,7 @@ stays in use, and the next try waits 1, 2, 4 … 60 s. A refusal of the sign-in 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final, NoReturn
 
@@ -27,29 +27,23 @@ import msgspec
 from kiro.accounts.account import Account
 from kiro.accounts.acting import make_access, sign_in_hint
 from kiro.accounts.directory import AccountDirectory
-from kiro.accounts.follow import read_source
 from kiro.accounts.locking import acquire
+from kiro.accounts.renewing import MARGIN, Send, ends, good_until, renew, until_next_refresh
+from kiro.accounts.sharing import ForeignStores
 from kiro.auth.credentials import (
     ApiKeyCredentials,
     Credentials,
-    ExternalIdpCredentials,
     TokenCredentials,
     bearer,
     can_refresh,
     profile_arn,
 )
-from kiro.auth.http import HttpAsk, HttpReply
-from kiro.auth.refresh import RefreshRefused, RefreshUrls, parse_refresh, refresh_request
-from kiro.errors import AccessRefused, NetworkFailed, SignInNeeded, UpstreamError
-from kiro.redaction import Secret
+from kiro.auth.refresh import RefreshRefused, RefreshUrls
+from kiro.errors import AccessRefused, KiroError, SignInNeeded, UpstreamError
 from kiro.upstream.endpoints import Access
 
-_MARGIN: Final = timedelta(minutes=5)
 _REFUSALS_UNTIL_INVALID: Final = 3
 _LONGEST_WAIT_S: Final = 60.0
-_FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
-
-Send = Callable[[HttpAsk], Awaitable[HttpReply]]
 
 
 class _Held(msgspec.Struct, frozen=True):
@@ -94,6 +88,7 @@ class AccessKeeper:
         self._running: dict[str, asyncio.Task[Access]] = {}
         self._trouble: dict[str, _Trouble] = {}
         self._proxies: dict[str, str | None] = {}
+        self._stores = ForeignStores(directory, clock)
 
     def configure(self, urls: RefreshUrls, region: str) -> None:
         """Take over changed settings."""
@@ -142,14 +137,35 @@ class AccessKeeper:
     async def refresh_ahead(self, account_id: str, margin: timedelta) -> None:
         """Refresh now if the token ends within `margin`, so that no request has to wait for it. Raises as `access`."""
         held = self._held.get(account_id)
-        if held is None or held.good_until <= self._clock() + margin - _MARGIN:
+        if held is None or held.good_until <= self._clock() + margin - MARGIN:
             await self._shared(account_id, None, margin)
+
+    async def look_again(self, account_id: str) -> None:
+        """Take over what another program has in its store by now, without using it. Raises as `access`."""
+        await self._load(account_id)
+
+    async def take_over(self, account_id: str) -> None:
+        """Make another program's sign-in our own by refreshing it once; that program is signed out by it.
+
+        Raises as `access`; then everything is as it was.
+        """
+        account, credentials = await self._load(account_id)
+        if account.mode == "own":
+            return
+        if not can_refresh(credentials):
+            self._sign_in_again(account, "The sign-in cannot be taken over: nothing here can refresh it")
+        await asyncio.to_thread(self._directory.set_mode, account_id, "own", None)
+        try:
+            await self._shared(account_id, "")
+        except KiroError:
+            await asyncio.to_thread(self._directory.set_mode, account_id, account.mode, account.source)
+            raise
 
     async def close(self) -> None:
         """Let running refreshes end: one that was cut off could lose a rotated token."""
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
-    async def _shared(self, account_id: str, rejected: str | None, margin: timedelta = _MARGIN) -> Access:
+    async def _shared(self, account_id: str, rejected: str | None, margin: timedelta = MARGIN) -> Access:
         """Join the running refresh or start it. A caller that goes away does not stop it."""
         task = self._running.get(account_id)
         if task is None:
@@ -171,27 +187,40 @@ class AccessKeeper:
             return found
         if isinstance(credentials, ApiKeyCredentials):
             self._sign_in_again(account, "Kiro does not accept the API key")
-        if account.mode == "follow" or not can_refresh(credentials):
-            return self._last_use(account, credentials, rejected)
+        obstacle = await self._obstacle(account, credentials, rejected)
+        if obstacle is not None:
+            return self._last_use(account, credentials, rejected, obstacle)
         trouble = self._trouble.get(account_id)
         if trouble is not None and trouble.credentials == credentials and self._monotonic() < trouble.until:
             return self._make_do(account, credentials, rejected, trouble.error)
         lock = self._directory.lock(account_id)
         await acquire(lock)
         try:
-            account, credentials = await self._load(account_id)
+            account, credentials = await self._load(account_id, locked=True)
             found = self._usable(account, credentials, rejected, margin)
             if found is not None:
                 return found
+            obstacle = await self._obstacle(account, credentials, rejected)
+            if obstacle is not None:
+                return self._last_use(account, credentials, rejected, obstacle)
             return await self._refresh(account, credentials, rejected)
         finally:
             lock.release()
+
+    async def _obstacle(self, account: Account, credentials: Credentials, rejected: str | None) -> str | None:
+        """Why the sign-in is not refreshed here, in words; None when it is."""
+        if account.mode == "own":
+            return None if can_refresh(credentials) else "it cannot be refreshed"
+        return await asyncio.to_thread(self._stores.obstacle, account, credentials, rejected=rejected is not None)
 
     async def _refresh(self, account: Account, credentials: Credentials, rejected: str | None) -> Access:
         """Ask, write, use: in this order, inside the lock."""
         try:
             renewed = await self._ask(account, credentials)
         except RefreshRefused as refusal:
+            newer = await self._newer(account, credentials, rejected)
+            if newer is not None:
+                return newer
             await self._mark_invalid(account, refusal.reason)
             raise SignInNeeded(
                 f"{account.name}: {refusal.message}", hint=refusal.hint or sign_in_hint(account)
@@ -205,54 +234,47 @@ class AccessKeeper:
         except UpstreamError as error:
             self._count(account.id, credentials, error)
             return self._make_do(account, credentials, rejected, error)
-        if not await asyncio.to_thread(self._directory.save_credentials, account.id, renewed):
+        kept = await asyncio.to_thread(self._keep, account, credentials, renewed)
+        if kept is None:
             self._sign_in_again(account, "The account was removed")
         self._trouble.pop(account.id, None)
         if account.state in ("invalid", "misconfigured"):
             await asyncio.to_thread(self._directory.set_state, account.id, "active")
-        account = msgspec.structs.replace(account, profile_arn=profile_arn(renewed))
-        return self._hold(account, renewed, _until_next_refresh(renewed, self._clock()))
+        account = msgspec.structs.replace(account, profile_arn=profile_arn(kept))
+        return self._hold(account, kept, until_next_refresh(kept, self._clock()))
+
+    def _keep(self, account: Account, used: Credentials, renewed: TokenCredentials) -> Credentials | None:
+        """Write the new tokens down, also where another program looks. None when the account is gone."""
+        if account.mode == "shared" and not isinstance(used, ApiKeyCredentials):
+            return self._stores.give_back(account, used, renewed, self._urls.external_hosts)
+        return renewed if self._directory.save_credentials(account.id, renewed) else None
+
+    async def _newer(self, account: Account, used: Credentials, rejected: str | None) -> Access | None:
+        """After a refused refresh: what the other program has put into its store meanwhile, if that can be used."""
+        if account.mode == "own":
+            return None
+        account, found = await self._load(account.id, locked=True)
+        if bearer(found) == bearer(used):
+            return None
+        usable = self._usable(account, found, rejected, MARGIN)
+        return usable or self._sign_in_again(account, "The program it is shared with has just signed in anew")
 
     async def _ask(self, account: Account, credentials: Credentials) -> TokenCredentials:
-        if isinstance(credentials, ApiKeyCredentials):
-            raise RefreshRefused("An API key is never refreshed.", reason="api_key")
         proxy = await asyncio.to_thread(self._directory.proxy, account.id)
-        try:
-            return await self._ask_once(credentials, proxy, with_scope=True)
-        except AccessRefused as refusal:
-            scoped = isinstance(credentials, ExternalIdpCredentials) and credentials.scopes
-            if not scoped or refusal.reason != "invalid_scope":
-                raise
-        return await self._ask_once(credentials, proxy, with_scope=False)
+        return await renew(credentials, self._send, self._urls, proxy, self._clock)
 
-    async def _ask_once(
-        self, credentials: TokenCredentials, proxy: Secret | None, *, with_scope: bool
-    ) -> TokenCredentials:
-        ask = refresh_request(credentials, self._urls, with_scope=with_scope)
-        if ask is None:
-            raise RefreshRefused("The sign-in has no client registration.", reason="no_client")
-        try:
-            reply = await self._send(msgspec.structs.replace(ask, proxy=proxy))
-        except OSError as error:
-            raise NetworkFailed(f"The sign-in service cannot be reached: {type(error).__name__}.") from error
-        return parse_refresh(credentials, reply, self._clock())
+    async def _load(self, account_id: str, *, locked: bool = False) -> tuple[Account, Credentials]:
+        return await asyncio.to_thread(self._load_now, account_id, locked=locked)
 
-    async def _load(self, account_id: str) -> tuple[Account, Credentials]:
-        return await asyncio.to_thread(self._load_now, account_id)
-
-    def _load_now(self, account_id: str) -> tuple[Account, Credentials]:
+    def _load_now(self, account_id: str, *, locked: bool) -> tuple[Account, Credentials]:
         account = self._directory.find(account_id)
         if account is None:
             raise SignInNeeded("The account is not there any more.", hint="`kiro accounts list` shows what there is.")
         credentials = self._directory.credentials(account_id)
         proxy = self._directory.proxy(account_id) if account.proxy is not None else None
         self._proxies[account_id] = proxy.reveal() if proxy is not None else None
-        if account.mode == "follow":
-            followed = read_source(account, self._clock(), self._urls.external_hosts)
-            if followed is not None and (credentials is None or bearer(followed) != bearer(credentials)):
-                with self._directory.lock(account_id):
-                    self._directory.save_credentials(account_id, followed)
-                credentials = followed
+        if account.mode != "own":
+            credentials = self._stores.load(account, credentials, self._urls.external_hosts, locked=locked)
         if credentials is None:
             raise SignInNeeded(f"The sign-in of {account.name} is not stored.", hint=sign_in_hint(account))
         return account, credentials
@@ -262,31 +284,31 @@ class AccessKeeper:
     ) -> Access | None:
         """What is stored, if it is good for at least `margin` and not the rejected one."""
         token = bearer(credentials)
-        good_until = _good_until(credentials)
-        if token is None or good_until is None or good_until <= self._clock() + (margin - _MARGIN):
+        until = good_until(credentials)
+        if token is None or until is None or until <= self._clock() + (margin - MARGIN):
             return None
         if rejected == "" or token.reveal() == rejected:
             return None
-        return self._hold(account, credentials, good_until)
+        return self._hold(account, credentials, until)
 
-    def _last_use(self, account: Account, credentials: Credentials, rejected: str | None) -> Access:
+    def _last_use(self, account: Account, credentials: Credentials, rejected: str | None, obstacle: str) -> Access:
         """A token that nobody here can refresh is used until it ends."""
-        token, ends = bearer(credentials), _ends(credentials)
-        if token is not None and ends is not None and ends > self._clock() and token.reveal() != rejected:
-            return self._hold(account, credentials, min(ends, self._clock() + timedelta(seconds=2)))
-        what = "The followed sign-in has expired" if account.mode == "follow" else "The sign-in has ended"
-        return self._sign_in_again(account, what)
+        token, end = bearer(credentials), ends(credentials)
+        if token is not None and end is not None and end > self._clock() and token.reveal() != rejected:
+            return self._hold(account, credentials, min(end, self._clock() + timedelta(seconds=2)))
+        words = {"own": "The sign-in has ended", "follow": "The followed sign-in has expired"}
+        return self._sign_in_again(account, words.get(account.mode, f"The shared sign-in has expired, and {obstacle}"))
 
     def _make_do(
         self, account: Account, credentials: Credentials, rejected: str | None, error: UpstreamError
     ) -> Access:
         """After a refresh that failed for now: the old token while it lives, else the error."""
-        token, ends, now = bearer(credentials), _ends(credentials), self._clock()
-        if token is None or ends is None or ends <= now or rejected is not None:
+        token, end, now = bearer(credentials), ends(credentials), self._clock()
+        if token is None or end is None or end <= now or rejected is not None:
             raise error.with_traceback(None)
         trouble = self._trouble.get(account.id)
         wait_s = max(trouble.until - self._monotonic(), 0.0) if trouble else 0.0
-        return self._hold(account, credentials, min(ends, now + timedelta(seconds=wait_s)))
+        return self._hold(account, credentials, min(end, now + timedelta(seconds=wait_s)))
 
     def _hold(self, account: Account, credentials: Credentials, good_until: datetime) -> Access:
         access = make_access(account, credentials, self._region, self._proxies.get(account.id))
@@ -313,19 +335,3 @@ class AccessKeeper:
     def _sign_in_again(self, account: Account, what: str, cause: Exception | None = None) -> NoReturn:
         self._held.pop(account.id, None)
         raise SignInNeeded(f"{account.name}: {what}.", hint=sign_in_hint(account)) from cause
-
-
-def _ends(credentials: Credentials) -> datetime | None:
-    return _FOR_EVER if isinstance(credentials, ApiKeyCredentials) else credentials.expires_at
-
-
-def _good_until(credentials: Credentials) -> datetime | None:
-    """Until when a token is used without a thought; an unknown end means "refresh first"."""
-    ends = _ends(credentials)
-    return ends - _MARGIN if ends is not None and ends != _FOR_EVER else ends
-
-
-def _until_next_refresh(renewed: Credentials, now: datetime) -> datetime:
-    """A token that lives for less than ten minutes is used for half of its life, or every request would refresh."""
-    ends = _ends(renewed) or now
-    return max(ends - _MARGIN, now + (ends - now) / 2)

@@ -22,7 +22,7 @@ State = Literal[
     "needs_profile",
     "failing",
 ]
-Mode = Literal["own", "follow"]
+Mode = Literal["own", "follow", "shared"]
 
 STATES: Final[dict[State, str]] = {
     "active": "ready",
@@ -41,7 +41,8 @@ STATES: Final[dict[State, str]] = {
 class UsageSnapshot(msgspec.Struct, frozen=True):
     """Credits of the period as Kiro told them at `taken_at`.
 
-    `left` also counts trials, bonuses and an overage that is switched on; None in what older versions stored.
+    `left` also counts trials, bonuses and an overage that is switched on, up to Kiro's cap for it; None in what
+    older versions stored.
     """
 
     used: float
@@ -51,6 +52,8 @@ class UsageSnapshot(msgspec.Struct, frozen=True):
     taken_at: datetime | None = None
     left: float | None = None
     overage: bool = False
+    overage_used: float = 0.0
+    overage_cap: float | None = None
 
 
 def usage_snapshot(limits: "UsageLimits", now: float) -> UsageSnapshot | None:
@@ -60,7 +63,15 @@ def usage_snapshot(limits: "UsageLimits", now: float) -> UsageSnapshot | None:
     resets = datetime.fromtimestamp(limits.resets_at, UTC) if limits.resets_at else None
     taken = datetime.fromtimestamp(now, UTC)
     return UsageSnapshot(
-        limits.used, limits.limit, resets, limits.plan, taken, limits.remaining, limits.overage_enabled
+        used=limits.used,
+        limit=limits.limit,
+        resets_at=resets,
+        plan=limits.plan,
+        taken_at=taken,
+        left=limits.remaining,
+        overage=limits.overage_enabled,
+        overage_used=limits.overage_used,
+        overage_cap=limits.overage_cap,
     )
 
 
@@ -69,8 +80,10 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
     `region` is where Kiro answers for it, when that is set or known; `auth_region` where its sign-in lives.
     `reason` is a machine-readable word beside `state`. `mode`: an `own` sign-in is refreshed here; a `follow`
-    one belongs to another program and is read anew from `source`. `proxy` is shown without its password.
-    `priority`: the smaller number goes first.
+    one belongs to another program and is read anew from `source`; a `shared` one as well, but may be refreshed
+    here, and then the new tokens are written back. `proxy` is shown without its password.
+    `priority`: the smaller number goes first. `overage_budget`: how many credits of overage it may use in a period;
+    None for what `pool.overage_credits` says.
     """
 
     id: str
@@ -95,3 +108,4 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     proxy: str | None = None
     expires_at: datetime | None = None
     usage: UsageSnapshot | None = None
+    overage_budget: float | None = None

@@ -74,7 +74,7 @@ def api_region(account: Account, credentials: Credentials, fallback_region: str)
 
 def sign_in_hint(account: Account) -> str:
     """What a person can do about a dead sign-in."""
-    if account.mode == "follow":
+    if account.mode != "own":
         return "Open the Kiro program it belongs to once, so that it renews its sign-in."
     match account.kind:
         case "social":

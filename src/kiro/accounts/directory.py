@@ -45,6 +45,7 @@ from kiro.storage.vault import Vault
 
 _CREDENTIALS: Final = "credentials"
 _PROXY: Final = "proxy"
+_ROTATED: Final = "rotated"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _COLUMNS: Final = Account.__struct_fields__
 _MACHINE_ID: Final = re.compile(r"[0-9a-f]{64}")
@@ -142,7 +143,7 @@ class AccountDirectory:
         if same is not None or source is None:
             return same
         kind = kind_of(imported.credentials)
-        alike = [account for account in self.list() if account.mode == "follow" and account.kind == kind]
+        alike = [account for account in self.list() if account.mode != "own" and account.kind == kind]
         return next((account for account in alike if account.source == source and no_other(account, imported)), None)
 
     def credentials(self, account_id: str) -> Credentials | None:
@@ -157,6 +158,20 @@ class AccountDirectory:
         self._vault.put(account_id, _CREDENTIALS, to_record(credentials))
         self._update(account_id, expires_at=expiry(credentials), profile_arn=profile_arn(credentials))
         return True
+
+    def rotated(self, account_id: str) -> bytes | None:
+        """The mark of the tokens in another program's store that newer ones of ours replace; None when none wait."""
+        return self._vault.get(account_id, _ROTATED)
+
+    def set_rotated(self, account_id: str, mark: bytes | None) -> None:
+        if mark is None:
+            self._vault.remove(account_id, _ROTATED)
+        else:
+            self._vault.put(account_id, _ROTATED, mark)
+
+    def set_mode(self, name: str, mode: Mode, source: str | None) -> Account:
+        """Whose the sign-in is. `source` is the other program's store, None for an `own` one."""
+        return self._update(self.get(name).id, mode=mode, source=source)
 
     def set_profile(self, name: str, arn: str) -> Account:
         """Remember the company profile that was found or chosen; secrets and row say the same."""
@@ -211,6 +226,10 @@ class AccountDirectory:
             changes["region"] = None
         account = self.get(name)
         return self._update(account.id, **changes) if changes else account
+
+    def set_overage_budget(self, name: str, budget: float | None) -> Account:
+        """How many credits of overage it may use in a period; None for what the settings say."""
+        return self._update(self.get(name).id, overage_budget=budget)
 
     def set_state(self, account_id: str, state: State, reason: str | None = None) -> None:
         """Record how the account fares. Does nothing when it already says so, or the account is gone."""

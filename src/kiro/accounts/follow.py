@@ -11,7 +11,7 @@ import msgspec
 
 from kiro.accounts.account import Account
 from kiro.accounts.identity import no_other
-from kiro.auth.credentials import Credentials, ExternalIdpCredentials, IdcCredentials, kind_of
+from kiro.auth.credentials import Credentials, ExternalIdpCredentials, IdcCredentials, SocialCredentials, kind_of
 from kiro.auth.files import read_sign_ins
 from kiro.errors import StorageError
 
@@ -38,6 +38,10 @@ def read_source(account: Account, now: datetime, extra_hosts: tuple[str, ...] = 
 
 def _with_known_profile(found: Credentials, arn: str | None) -> Credentials:
     """Stores do not always hold the profile; the one that was found for the account stays."""
-    if isinstance(found, IdcCredentials | ExternalIdpCredentials) and found.profile_arn is None and arn:
+    if (
+        isinstance(found, SocialCredentials | IdcCredentials | ExternalIdpCredentials)
+        and found.profile_arn is None
+        and arn
+    ):
         return msgspec.structs.replace(found, profile_arn=arn)
     return found

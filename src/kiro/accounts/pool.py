@@ -16,7 +16,7 @@ import msgspec
 
 from kiro.accounts.account import Account
 from kiro.accounts.strategies import NEVER, STRATEGIES, Standing, Turns
-from kiro.errors import NoAccountReady, SignInNeeded, UnknownModel
+from kiro.errors import AccountForbidden, NoAccountReady, SignInNeeded, UnknownModel
 from kiro.storage.sections import PoolSettings
 
 _MINUTE_S: Final = 60.0
@@ -24,12 +24,16 @@ _NOBODY: Final[frozenset[str]] = frozenset()
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """What a request wants of an account. `only` pins one by name or id; `tried` (ids) have failed it already."""
+    """What a request wants of an account. `only` pins one by name or id; `tried` (ids) have failed it already.
+
+    `allowed` are the ids of the accounts that its client may use; None lets it use all.
+    """
 
     model: str | None = None
     session: str | None = None
     only: str | None = None
     tried: frozenset[str] = _NOBODY
+    allowed: frozenset[str] | None = None
 
 
 class Take(msgspec.Struct, frozen=True):
@@ -62,9 +66,14 @@ class View(msgspec.Struct, frozen=True):
 
 
 def choose(standings: Collection[Standing], ask: Ask, rules: PoolSettings, view: View, *, now: float) -> Choice:
-    """The account to use. Raises SignInNeeded (there is none), UnknownModel (no plan has the model) or NoAccountReady."""
+    """The account to use.
+
+    Raises SignInNeeded (there is none), AccountForbidden (none that the client may use), UnknownModel (no plan has
+    the model) or NoAccountReady.
+    """
+    if ask.only is not None or ask.allowed is not None:
+        standings = eligible(standings, ask)
     if ask.only is not None:
-        standings = _pinned(standings, ask.only)
         view = msgspec.structs.replace(view, lacking=_NOBODY)
     total_free = free_at(view.total, rules.total_requests_per_minute)
     if total_free > now:
@@ -143,12 +152,32 @@ def _all_lack(standings: Collection[Standing], ask: Ask, view: View, now: float)
     return all(one.id in view.lacking and _has(one, ask, now) for one in standings if one.usable)
 
 
-def _pinned(standings: Collection[Standing], only: str) -> list[Standing]:
-    found = [one for one in standings if only in (one.account.name, one.id)]
-    if not found and standings:
-        names = ", ".join(sorted(one.account.name for one in standings))
-        raise SignInNeeded(f"There is no account {only!r}.", hint=f"There are: {names}.")
-    return found
+def eligible(standings: Collection[Standing], ask: Ask) -> Collection[Standing]:
+    """The accounts that the request is about: those its client may use, or the one it names."""
+    allowed, only = ask.allowed, ask.only
+    if allowed is None:
+        return standings if only is None else _pinned(standings, standings, only)
+    usable = [one for one in standings if one.id in allowed]
+    if only is not None:
+        return _pinned(usable, standings, only)
+    if not usable and standings:
+        raise AccountForbidden(
+            "The accounts that this client key may use are gone.",
+            hint="`kiro keys set KEY --accounts NAMES` names others.",
+        )
+    return usable
+
+
+def _pinned(usable: Collection[Standing], standings: Collection[Standing], only: str) -> list[Standing]:
+    found = [one for one in usable if only in (one.account.name, one.id)]
+    if found or not standings:
+        return found
+    names = ", ".join(sorted(one.account.name for one in usable))
+    hint = f"It may use: {names}." if names else "`kiro keys set KEY --accounts NAMES` changes that."
+    for one in standings:
+        if only in (one.account.name, one.id):
+            raise AccountForbidden(f"This client key may not use the account {one.account.name}.", hint=hint)
+    raise SignInNeeded(f"There is no account {only!r}.", hint=f"There are: {names}.")
 
 
 def _explain(standings: Collection[Standing], ask: Ask, view: View, now: float) -> None:

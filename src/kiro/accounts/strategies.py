@@ -12,6 +12,7 @@ import msgspec
 
 from kiro.accounts.account import Account
 from kiro.accounts.health import FINE, Health
+from kiro.accounts.overage import left_within
 
 _WINDOW_S: Final = 60.0
 NEVER: Final = -math.inf
@@ -25,7 +26,8 @@ class Standing(msgspec.Struct, frozen=True):
     a minute, kept so that two accounts can be compared at any time without a clock. A lifetime count would
     give a new account all requests until it has caught up. `left` are the
     credits left as far as is known: what Kiro told, less what answers have cost since; an unknown number comes last.
-    `started` are the starts of the last minute, kept while a limit per minute is set.
+    `started` are the starts of the last minute, kept while a limit per minute is set. `budget` is how much
+    overage the account may use, None for as much as Kiro allows.
     """
 
     id: str
@@ -36,6 +38,7 @@ class Standing(msgspec.Struct, frozen=True):
     last_started: float = NEVER
     started: tuple[float, ...] = ()
     left: float = NEVER
+    budget: float | None = None
     plain: bool = True
     """Usable, and nothing known against it: the case that has to be fast."""
 
@@ -44,20 +47,20 @@ class Standing(msgspec.Struct, frozen=True):
         return self.account.enabled and self.account.state not in _UNUSABLE
 
 
-def standing(account: Account, health: Health, before: Standing | None = None) -> Standing:
+def standing(
+    account: Account, health: Health, before: Standing | None = None, *, budget: float | None = None
+) -> Standing:
     """The standing of an account that is new, or has changed."""
     plain = account.enabled and account.state not in _UNUSABLE and health is FINE
     if before is None:
-        return Standing(account.id, account, health, left=_told(account), plain=plain)
-    left = before.left if before.account.usage == account.usage else _told(account)
-    return msgspec.structs.replace(before, account=account, health=health, plain=plain, left=left)
+        return Standing(account.id, account, health, left=_told(account, budget), plain=plain, budget=budget)
+    same = before.account.usage == account.usage and before.budget == budget
+    left = before.left if same else _told(account, budget)
+    return msgspec.structs.replace(before, account=account, health=health, plain=plain, left=left, budget=budget)
 
 
-def _told(account: Account) -> float:
-    usage = account.usage
-    if usage is None:
-        return NEVER
-    return usage.left if usage.left is not None else usage.limit - usage.used
+def _told(account: Account, budget: float | None) -> float:
+    return NEVER if account.usage is None else left_within(account.usage, budget)
 
 
 def more_recent(recent: float, now: float) -> float:

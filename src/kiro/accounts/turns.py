@@ -17,9 +17,10 @@ from typing import Final
 
 import msgspec
 
-from kiro.accounts.account import Account
+from kiro.accounts.account import Account, UsageSnapshot
 from kiro.accounts.health import FINE, Health, Outcome, after
-from kiro.accounts.pool import Ask, Choice, Take, View, Wait, choose
+from kiro.accounts.overage import after_told, left_within, within_budget
+from kiro.accounts.pool import Ask, Choice, Take, View, Wait, choose, eligible
 from kiro.accounts.strategies import Standing, more_recent, standing
 from kiro.errors import KiroError, NoAccountReady
 from kiro.storage.sections import PoolSettings
@@ -126,9 +127,10 @@ class Turns:
         """The place is free again. `spent` are the credits the answer has cost."""
         one = self._standings.get(account_id)
         if one is not None:
-            self._standings[account_id] = msgspec.structs.replace(
-                one, in_flight=max(0, one.in_flight - 1), left=one.left - spent
-            )
+            left = msgspec.structs.replace(one, in_flight=max(0, one.in_flight - 1), left=one.left - spent)
+            self._standings[account_id] = left
+            if spent and left.budget is not None and left.left <= 0:
+                self._check_budget(left)
         if self._waiting:
             self._serve()
 
@@ -145,10 +147,24 @@ class Turns:
         if isinstance(choice, Take):
             return choice.account
         now = self._clock()
-        for one in self._standings.values():
-            if one.usable and not one.health.resting(now) and ask.only in (None, one.id, one.account.name):
+        for one in eligible(self._standings.values(), ask):
+            if one.usable and not one.health.resting(now):
                 return one.account
         raise AssertionError("choose raises when nobody could serve")
+
+    def look_anyway(self, ask: Ask) -> Account:
+        """As `look`; where all rest, the one that is back first: for questions that cost nothing."""
+        try:
+            return self.look(ask)
+        except NoAccountReady:
+            usable = [one for one in eligible(self._standings.values(), ask) if one.usable]
+            return min(usable, key=lambda one: one.health.resting_until).account
+
+    def eligible(self, ask: Ask) -> frozenset[str] | None:
+        """Ids of the accounts that the request can go to, whatever their health; None for all. Raises as `choose`."""
+        if ask.only is None and ask.allowed is None:
+            return None
+        return frozenset(one.id for one in eligible(self._current().values(), ask))
 
     # -- learning
 
@@ -184,14 +200,22 @@ class Turns:
         one = self._current().get(account_id)
         if one is None or one.health == health:
             return
-        self._standings[account_id] = standing(one.account, health, one)
+        self._standings[account_id] = standing(one.account, health, one, budget=one.budget)
         if tell:
             self._changed(one.account, health)
         if self._waiting:
             self._serve()
 
+    def credits_told(self, account_id: str, usage: UsageSnapshot) -> None:
+        """What Kiro says about the credits of an account: it goes on, or it rests until the period ends."""
+        one = self._current().get(account_id)
+        if one is None:
+            return
+        self.set_health(account_id, after_told(one.health, usage, one.budget, now=self._clock()))
+
     def refresh(self) -> None:
         """Accounts or settings have changed: perhaps somebody who waits can be served, or never will be."""
+        self._seen = None
         self._current()
         if self._waiting:
             self._serve()
@@ -208,10 +232,20 @@ class Turns:
         """How many places are taken, over all accounts."""
         return sum(one.in_flight for one in self._standings.values())
 
+    def in_service(self, account_id: str) -> bool:
+        """Whether the account is used: neither disabled nor set aside nor resting."""
+        one = self._current().get(account_id)
+        return one is not None and one.usable and not one.health.resting(self._clock())
+
     def last_used(self, account_id: str) -> float:
         """When the last request with this account began, in seconds; minus infinity for never."""
         one = self._current().get(account_id)
         return one.last_started if one is not None else float("-inf")
+
+    def budget(self, account_id: str) -> float | None:
+        """How many credits of overage the account may use in a period; None for as many as Kiro allows."""
+        one = self._current().get(account_id)
+        return one.budget if one is not None else None
 
     # -- inside
 
@@ -221,11 +255,24 @@ class Turns:
         if accounts is not self._seen:
             before, self._seen = self._standings, accounts
             self._standings = {}
+            default = self._rules().overage_credits
             for account in accounts:
                 known = before.get(account.id)
                 health = known.health if known is not None else self._remembered.pop(account.id, FINE)
-                self._standings[account.id] = standing(account, health, known)
+                budget = account.overage_budget if account.overage_budget is not None else default
+                self._standings[account.id] = standing(account, health, known, budget=budget)
+            for one in list(self._standings.values()):
+                self._check_budget(one)
         return self._standings
+
+    def _check_budget(self, one: Standing) -> None:
+        """Rests an account whose overage has reached its budget, and frees one that has budget again."""
+        usage, now = one.account.usage, self._clock()
+        spent = left_within(usage, one.budget) - one.left if usage is not None else 0.0
+        health = within_budget(one.health, usage, one.budget, now=now, spent=spent)
+        if health is not one.health:
+            self._standings[one.id] = standing(one.account, health, one, budget=one.budget)
+            self._changed(one.account, health)
 
     def _choose(self, ask: Ask, rules: PoolSettings) -> Choice:
         standings, now = self._current(), self._clock()
@@ -278,7 +325,7 @@ class Turns:
 
     def _serve(self) -> None:
         """Gives places to those who wait, first come first served. Equal wishes are looked at once."""
-        in_vain: set[tuple[str | None, str | None, frozenset[str]]] = set()
+        in_vain: set[tuple[str | None, str | None, frozenset[str], frozenset[str] | None]] = set()
         left: list[_Waiter] = []
         soonest: float | None = None
         rules = self._rules()
@@ -286,7 +333,7 @@ class Turns:
             ask = waiter.ask
             if waiter.place.done():
                 continue
-            wish = (ask.model, ask.only, ask.tried)
+            wish = (ask.model, ask.only, ask.tried, ask.allowed)
             if wish in in_vain:
                 left.append(waiter)
                 continue

@@ -33,6 +33,9 @@ _TOKENS: Final[tuple[tuple[str, Literal["external_idp", "oidc", "social"]], ...]
     ("codewhisperer:oidc:token", "oidc"),
     ("kirocli:social:token", "social"),
 )
+TOKEN_KEYS: Final = tuple(key for key, _ in _TOKENS)
+"""Rows of `auth_kv` that hold a sign-in."""
+
 _PROFILE: Final = "api.codewhisperer.profile"
 MAGIC: Final = b"SQLite format 3\0"
 _WAL_MODE: Final = 2

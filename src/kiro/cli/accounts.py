@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from kiro.accounts.overage import left_within
 from kiro.cli import account_words, adding, changing, exporting, importing, render, scanning, signing_out
 from kiro.cli.opening import ago, opened_home, run_async
 from kiro.cli.table import new_app
@@ -43,9 +44,9 @@ def list_(as_json: bool = _JSON) -> None:
     Example: `kiro accounts list --json`.
     """
     with opened_home() as home:
-        told = account_words.told_all(home.accounts)
+        told = account_words.told_all(home)
     if as_json:
-        render.json_answer([account_words.as_json(*one) for one in told])
+        render.json_answer([account_words.as_json(one) for one in told])
     elif told:
         account_words.show_table(told)
     else:
@@ -61,12 +62,11 @@ def show(name: str = _NAME, as_json: bool = _JSON) -> None:
     Example: `kiro accounts show work`.
     """
     with opened_home() as home:
-        account = home.accounts.get(name)
-        fares = account_words.fares(account, home.accounts.health())
+        told = account_words.told(home, home.accounts.get(name), home.accounts.health())
     if as_json:
-        render.json_answer(account_words.as_json(account, fares))
+        render.json_answer(account_words.as_json(told))
     else:
-        render.fields(account_words.all_fields(account, fares))
+        render.fields(account_words.all_fields(told))
 
 
 @app.command()
@@ -131,6 +131,8 @@ def _renewed(account: "Account") -> str:
         return "an API key is never renewed."
     if account.mode == "follow":
         return f"read again; the token ends {ago(account.expires_at)}."
+    if account.mode == "shared":
+        return f"up to date in both places; the token ends {ago(account.expires_at)}."
     return f"renewed; the token ends {ago(account.expires_at)}."
 
 
@@ -159,21 +161,27 @@ def usage(names: list[str] = _NAMES, as_json: bool = _JSON) -> None:
     with opened_home() as home:
         done = run_async(_usage(home, _chosen(home, names)))
         health = home.accounts.health()
+        told = [account_words.told(home, one.account, health) for one in done]
     if as_json:
-        told = [(one.account, account_words.fares(one.account, health)) for one in done]
-        render.json_answer([account_words.as_json(*one) for one in told])
+        render.json_answer([account_words.as_json(one) for one in told])
     else:
-        columns = ("NAME", "PLAN", "USED", "LIMIT", "LEFT", "RENEWED")
-        render.table(columns, [_usage_row(one) for one in done if one.limits], right=("USED", "LIMIT", "LEFT"))
+        columns = ("NAME", "STATE", "PLAN", "USED", "LIMIT", "LEFT", "OVERAGE", "RENEWED", "ASKED")
+        rows = [_usage_row(words, one.limits) for words, one in zip(told, done, strict=True) if one.limits]
+        render.table(columns, rows, right=("USED", "LIMIT", "LEFT", "OVERAGE"))
+        account_words.explain([words for words, one in zip(told, done, strict=True) if one.limits])
     _fail_for(done)
 
 
-def _usage_row(one: _Refreshed) -> tuple[str, ...]:
-    limits = one.limits
-    assert limits is not None  # noqa: S101  # rows without limits are left out before
+def _usage_row(told: account_words.Told, limits: "UsageLimits") -> tuple[render.Cell, ...]:
+    account = told.account
+    usage = account.usage
     resets = datetime.fromtimestamp(limits.resets_at, UTC) if limits.resets_at else None
-    numbers = tuple("" if value is None else f"{value:g}" for value in (limits.used, limits.limit, limits.remaining))
-    return (one.account.name, limits.plan or "", *numbers, ago(resets))
+    left = left_within(usage, told.budget) if usage is not None else limits.remaining
+    used, limit, rest = ("" if value is None else f"{value:g}" for value in (limits.used, limits.limit, left))
+    bar = render.Bar(account_words.used_share(usage) if usage is not None else None, used)
+    overage = account_words.overage_words(told)
+    asked = account_words.asked_words(account)
+    return (account.name, told.how.state, limits.plan or "", bar, limit, rest, overage, ago(resets), asked)
 
 
 async def _usage(home: "Home", accounts: "list[Account]") -> list[_Refreshed]:

@@ -87,13 +87,13 @@ def _token(name: str | None) -> None:
 
 def _file(name: str | None) -> None:
     file = _needed("File: ")
-    importing.import_(file, name=name, follow=False, check=False, yes=False, as_json=False)
+    importing.import_(file, name=name, follow=False, mode=None, check=False, yes=False, as_json=False)
 
 
 def _found(name: str | None) -> None:
     if name is not None:
         raise UsageError("--name fits one account.", hint="`kiro accounts rename` names what is found later.")
-    scanning.scan(add=True, check=True, as_json=False)
+    scanning.scan(add=True, mode=None, check=True, as_json=False)
 
 
 _KINDS: Final[dict[str, Callable[[str | None], None]]] = {

@@ -2,12 +2,13 @@
 
 import typer
 
-from kiro.cli import profiles, prompt, render
+from kiro.cli import modes, profiles, prompt, render
 from kiro.cli.opening import opened_home
 from kiro.errors import UsageError
 from kiro.upstream.endpoints import API_REGIONS, Flavour
 
 _NAMES = typer.Argument(..., metavar="NAME...", help="Names or ids of accounts.")
+_MOST_CREDITS = 1e9
 _FLAVOURS: tuple[Flavour, ...] = ("ide", "cli", "runtime")
 
 
@@ -38,27 +39,53 @@ def set_(
     profile: str | None = typer.Option(
         None, "--profile", metavar="ARN", help="Company profile it works with; `list` offers those there are."
     ),
+    overage_budget: str | None = typer.Option(
+        None, "--overage-budget", metavar="N", help="Credits of overage it may use per period; `none`: as set for all."
+    ),
+    mode: str | None = modes.OPTION,
+    yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask."),
 ) -> None:
     """Change how an account is used. A running server takes it over within a second.
 
-    A proxy with a password belongs on stdin: other programs can see arguments.
+    A proxy with a password belongs on stdin: other programs can see arguments. --mode is for sign-ins that were
+    read from another program's file.
     Example: `kiro accounts set work --priority 1 --proxy direct`.
     """
-    if all(given is None for given in (priority, proxy, region, flavour, profile)):
+    if all(given is None for given in (priority, proxy, region, flavour, profile, overage_budget, mode)):
         raise UsageError("Nothing to set was given.", hint="For example: `kiro accounts set work --priority 1`.")
     if region not in (None, "none", *API_REGIONS):
         raise UsageError(f"Kiro does not answer in {region}.", hint=f"It answers in {', '.join(API_REGIONS)}.")
-    chosen = _flavour(flavour)
+    chosen, wanted = _flavour(flavour), modes.read(mode)
+    budget = _credits(overage_budget)
     profiles.check(profile)
     with opened_home() as home:
         account = home.accounts.get(name)
         if profile is not None:
             profiles.change(home, account, profile)
+        if overage_budget is not None:
+            home.accounts.set_overage_budget(account.id, budget)
+        if wanted is not None:
+            modes.change_one(home, account, wanted, yes=yes)
         if proxy is not None:
             address = prompt.secret("Address of the proxy: ") if proxy == "-" else proxy
             home.accounts.set_proxy(account.id, None if address == "none" else address)
         home.accounts.change(account.id, priority=priority, region="" if region == "none" else region, flavour=chosen)
     render.note(f"{account.name} is changed.")
+
+
+def _credits(text: str | None) -> float | None:
+    """A budget in credits; None for `none`, or when nothing was said."""
+    if text is None or text == "none":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= _MOST_CREDITS:
+        raise UsageError(
+            f"{text!r} is no number of credits.", hint="0 uses no overage at all; `none` lifts the budget."
+        )
+    return value
 
 
 def _flavour(text: str | None) -> Flavour | None:

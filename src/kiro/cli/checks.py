@@ -11,8 +11,10 @@ from typing import Final, Literal
 import msgspec
 
 from kiro import __version__
-from kiro.accounts.account import STATES, Account
-from kiro.cli import healthz, ports
+from kiro.accounts.account import Account
+from kiro.accounts.sharing import unwritable
+from kiro.accounts.showing import Shown
+from kiro.cli import account_words, healthz, ports
 from kiro.cli.opening import ago, plural, server_url
 from kiro.errors import KiroError
 from kiro.runtime import Home
@@ -125,25 +127,28 @@ def _database(home: Home) -> Iterator[Finding]:
 
 
 def _accounts(home: Home) -> Iterator[Finding]:
-    accounts = home.accounts.list() if home.paths.database_file.exists() else []
-    if not accounts:
+    told = account_words.told_all(home) if home.paths.database_file.exists() else []
+    if not told:
         yield Finding("accounts", "warning", "there is none", "`kiro accounts add` asks for one.")
-    for account in accounts:
-        yield _account(account, datetime.now(UTC))
+    for one in told:
+        yield _account(one.account, one.how, datetime.now(UTC))
 
 
-def _account(account: Account, now: datetime) -> Finding:
+def _account(account: Account, how: Shown, now: datetime) -> Finding:
     what = f"account {account.name}"
     if not account.enabled:
         return Finding(what, "ok", "disabled by hand")
-    if account.state != "active":
+    if how.state != "active":
         serious = account.state in ("suspended", "invalid", "misconfigured", "needs_profile")
-        reason = f" ({account.reason})" if account.reason else ""
-        return Finding(what, "failed" if serious else "warning", f"{STATES[account.state]}{reason}", _mend(account))
+        return Finding(what, "failed" if serious else "warning", account_words.why(how), how.todo)
     if account.kind == "api_key":
         return Finding(what, "ok", "ready; an API key does not end")
-    if account.mode == "follow" and account.source and not Path(account.source).exists():
+    if account.mode != "own" and account.source and not Path(account.source).exists():
         return Finding(what, "failed", f"{account.source}, which it follows, is gone", "Import it anew.")
+    obstacle = unwritable(Path(account.source)) if account.mode == "shared" and account.source else None
+    if obstacle is not None:
+        follow = f"`kiro accounts set {account.name} --mode follow` only reads it."
+        return Finding(what, "failed", f"cannot be refreshed here: {obstacle}", follow)
     if account.expires_at is not None and account.expires_at < now - timedelta(days=30):
         return Finding(what, "warning", f"not used since its token ended {ago(account.expires_at)}", _mend(account))
     return Finding(what, "ok", f"ready; its token ends {ago(account.expires_at) or 'at an unknown time'}")
@@ -151,6 +156,14 @@ def _account(account: Account, now: datetime) -> Finding:
 
 def _mend(account: Account) -> str:
     return f"`kiro accounts refresh {account.name}` tries it; importing it anew renews it."
+
+
+def _keys(home: Home) -> Iterator[Finding]:
+    """Keys whose accounts are all removed let nobody do anything."""
+    for key in home.keys.list() if home.paths.database_file.exists() else []:
+        if key.accounts is not None and not key.accounts:
+            mend = f"`kiro keys set {key.name} --accounts NAMES` names others; `none` lets it use all."
+            yield Finding(f"client key {key.name}", "warning", "the accounts it may use are removed", mend)
 
 
 def _server(home: Home) -> Iterator[Finding]:
@@ -176,6 +189,7 @@ CHECKS: Final[dict[str, Check]] = {
     "secrets": _vault,
     "database": _database,
     "accounts": _accounts,
+    "client keys": _keys,
     "server": _server,
 }
 

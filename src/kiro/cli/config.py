@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import typer
 
-from kiro.cli import render
+from kiro.cli import prompt, render
 from kiro.cli.opening import hide_secrets_from_children, opened_home
 from kiro.cli.table import new_app
 from kiro.errors import KiroError, UsageError
 from kiro.redaction import without_password
+from kiro.storage import proxy_password
 from kiro.storage.settings import SETTINGS, Loaded, Setting, known, load, parse_text
 from kiro.storage.settings_file import set_value, unset_value
 
@@ -92,11 +93,16 @@ def set_(
 ) -> None:
     """Change one setting in config.toml. Comments and everything else in the file stay as they are.
 
+    The password of upstream.proxy goes into the vault; `kiro config set upstream.proxy -` reads the address from stdin.
     Example: `kiro config set pool.strategy round-robin`.
     """
     setting = known(key)
+    if key == proxy_password.KEY and value == "-":
+        value = prompt.secret("Address of the proxy: ")
     parsed = parse_text(setting, value, "on the command line")
     with opened_home() as home:
+        if key == proxy_password.KEY and isinstance(parsed, str):
+            parsed = proxy_password.keep(home.vault, parsed)
         paths = home.paths
         load(paths, {}, {key: parsed})  # refuses what contradicts the rest of the file before anything is written
         set_value(paths.config_file, key, parsed)
@@ -112,6 +118,8 @@ def unset(key: str = _KEY) -> None:
     """
     setting = known(key)
     with opened_home() as home:
+        if key == proxy_password.KEY:
+            proxy_password.forget(home.vault)
         if not unset_value(home.paths.config_file, key):
             render.note(f"{key} was not set in {home.paths.config_file}.")
             return

@@ -13,14 +13,15 @@ def is_up(url: str) -> bool:
     return status == 200 and b'"ok"' in body
 
 
-def waiting(url: str) -> int | None:
-    """How many requests wait for a free place with an account; None when that is not told."""
+def busy(url: str) -> tuple[int, int] | None:
+    """How many requests are being answered and how many wait for a free place; None when that is not told."""
     _, body = _get(url, "/readyz")
     try:
-        count = json.loads(body)["waiting"]
+        told = json.loads(body)
+        in_flight, waiting = told["in_flight"], told["waiting"]
     except (ValueError, LookupError, TypeError):
         return None
-    return count if isinstance(count, int) else None
+    return (in_flight, waiting) if isinstance(in_flight, int) and isinstance(waiting, int) else None
 
 
 def shows(url: str, path: str, text: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 import typer
 
-from kiro.cli import account_words, prompt, render
+from kiro.cli import account_words, modes, prompt, render, stores
 from kiro.cli.opening import ago, opened_home, plural, run_async
 from kiro.errors import KiroError, UsageError
 
@@ -64,9 +64,8 @@ def import_(
     file: str = typer.Argument(..., metavar="FILE", help="File with sign-ins, or - for stdin."),
     *,
     name: str | None = typer.Option(None, "--name", help="Name of the account, when there is one in the file."),
-    follow: bool = typer.Option(
-        False, "--follow", help="Leave the refreshing to the program that owns FILE; read it anew each time."
-    ),
+    follow: bool = typer.Option(False, "--follow", help="The same as `--mode follow`."),
+    mode: str | None = modes.OPTION,
     check: bool = typer.Option(False, "--check", help="Ask Kiro whether the imported accounts work."),
     yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON; asks nothing."),
@@ -74,17 +73,24 @@ def import_(
     """Take over sign-ins from a file of another program, whatever its format.
 
     Token files of the Kiro IDE, databases of the Kiro CLI, exports of other proxies, API keys line by line.
-    Files that belong to it (client registrations) are found beside it. Nothing goes over the network without --check.
+    Files that belong to it (client registrations) are found beside it. Nothing goes over the network without --check
+    or `--mode take-over`. A file in the place where the Kiro IDE or CLI keeps its sign-in is followed by default:
+    that program goes on refreshing it. Any other file is taken over as kiro's own.
     Example: `kiro accounts import ~/.aws/sso/cache/kiro-auth-token.json --follow`.
     """
     source = None if file == "-" else Path(file).expanduser().absolute()
-    if follow and source is None:
-        raise UsageError("Stdin cannot be followed.", hint="Name the file, or leave --follow out.")
+    wanted = modes.read(mode)
+    if follow and wanted not in (None, "follow"):
+        raise UsageError(f"--follow and --mode {wanted} contradict each other.", hint="Give one of them.")
+    wanted = "follow" if follow else wanted
+    if wanted not in (None, "own") and source is None:
+        raise UsageError("Stdin cannot be followed.", hint="Name the file, or leave --follow and --mode out.")
     with opened_home() as home:
+        chosen = wanted or ("follow" if source is not None and stores.is_live(home, source) else "own")
         report = _read(source, home.loaded.settings.auth.external_hosts)
         _refuse_whole(report, source)
         _warn_about_exposure(source)
-        if follow:
+        if chosen != "own":
             _refuse_ambiguous(report)
         if name is not None and len(report.accounts) != 1:
             raise UsageError(
@@ -93,14 +99,20 @@ def import_(
             )
         if not as_json:
             _preview(report)
+            modes.warn(chosen, source)
             if not yes and report.accounts and source is not None:
                 prompt.confirm(f"Import {plural(len(report.accounts), 'account')}?", default=True)
-        taken = [_take(home, one, name, source if follow else None) for one in report.accounts]
+        if chosen == "shared" and source is not None:
+            modes.refuse_unshareable(source)
+        taken = [_take(home, one, name, None if chosen == "own" else source) for one in report.accounts]
+        modes.change(home, [home.accounts.get(one.id) for one in taken], chosen)
         if check:
             taken = run_async(check_online(home, taken))
     _tell(report, taken, as_json=as_json)
-    if not follow and source is not None and not as_json:
+    if chosen == "own" and source is not None and not as_json:
         _warn_about_sharing(source)
+    elif taken and chosen != "own" and not as_json:
+        render.note(f"{plural(len(taken), 'account')}: {modes.ADDED[chosen]}.")
     if not taken:
         raise KiroError("No account was imported.")
     if any(one.checked not in (None, "works") for one in taken):
@@ -228,7 +240,8 @@ def _tell(report: "ImportReport", taken: list[Taken], *, as_json: bool) -> None:
         (str(one.index + 1), "refused", "", f"Entry {one.index + 1} {MEANINGS[one.code]}.") for one in report.rejected
     ]
     if rows:
-        render.table(("ENTRY", "RESULT", "NAME", ""), sorted(rows, key=lambda row: int(row[0])))
+        rows.sort(key=lambda row: int(row[0]))
+        render.table(("ENTRY", "RESULT", "NAME", ""), rows)
     for code in sorted(report.warnings):
         render.note(f"note: {MEANINGS[code]}")
 

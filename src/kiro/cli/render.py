@@ -10,10 +10,11 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TextIO, TypeAlias
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text as RichText
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _GAP: Final = "  "
@@ -41,6 +42,23 @@ _STYLES: Final[Mapping[str, str]] = {
     "down": "dim",
 }
 """Words that have a colour wherever they fill a cell."""
+
+_BAR_CELLS: Final = 10
+_SHADES: Final = ((0.9, "red"), (0.7, "orange3"))
+"""Colours of bars from the given share on; below it is green."""
+
+
+class Bar(NamedTuple):
+    """How much of something is used: a bar before the words on a terminal, the words alone elsewhere.
+
+    `share` is 0 for nothing and 1 for all; None where it is not known, and then there is no bar.
+    """
+
+    share: float | None
+    words: str
+
+
+Cell: TypeAlias = "str | Bar"
 
 
 def coloured(stream: TextIO) -> bool:
@@ -99,13 +117,30 @@ def heading(text: str) -> None:
     _styled(sys.stdout, clean(text), "bold", "\n")
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> None:
+def table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], *, right: Sequence[str] = ()) -> None:
     """Rows under column names, on stdout; the columns named in `right` are aligned to the right."""
-    cells = [[clean(cell).replace("\n", " ") for cell in row] for row in rows]
     if coloured(sys.stdout):
-        _rich_table(columns, cells, right)
+        _rich_table(columns, rows, right)
     else:
-        _write(sys.stdout, plain_table(columns, cells, right))
+        _write(sys.stdout, plain_table(columns, [[_line(cell) for cell in row] for row in rows], right))
+
+
+def _line(cell: Cell) -> str:
+    return clean(cell.words if isinstance(cell, Bar) else cell).replace("\n", " ")
+
+
+def shade(share: float) -> str:
+    """The colour of a bar."""
+    return next((colour for least, colour in _SHADES if share > least), "green")
+
+
+def _blocks(share: float) -> str:
+    """The bar itself; what is used at all shows, and what is left at all, too."""
+    full = round(min(max(share, 0.0), 1.0) * _BAR_CELLS)
+    full = max(full, 1) if share > 0 else full
+    full = min(full, _BAR_CELLS - 1) if share < 1 else full
+    on, off = ("█", "░") if (sys.stdout.encoding or "").lower().startswith("utf") else ("#", "-")
+    return on * full + off * (_BAR_CELLS - full)
 
 
 def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> str:
@@ -119,12 +154,15 @@ def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Se
     return "".join(_GAP.join(aligned(place, cell) for place, cell in enumerate(line)).rstrip() + "\n" for line in lines)
 
 
-def fields(pairs: Sequence[tuple[str, str]]) -> None:
+def fields(pairs: Sequence[tuple[str, Cell]]) -> None:
     """One thing, field by field, on stdout."""
     width = max(len(name) for name, _ in pairs)
     for name, value in pairs:
-        first, *more = clean(value).split("\n")
+        first, *more = clean(value.words if isinstance(value, Bar) else value).split("\n")
         _styled(sys.stdout, f"{name.ljust(width)}{_GAP}", "bold", "")
+        if isinstance(value, Bar) and value.share is not None and coloured(sys.stdout):
+            _styled(sys.stdout, _blocks(value.share), shade(value.share), "")
+            first = f" {first}"
         _styled(sys.stdout, first, _STYLES.get(first), "\n")
         for line in more:
             _write(sys.stdout, " " * (width + len(_GAP)) + line + "\n")
@@ -149,7 +187,7 @@ def _styled(stream: TextIO, text: str, style: str | None, end: str) -> None:
         stream.flush()
 
 
-def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:
+def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]], right: Sequence[str]) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -158,8 +196,15 @@ def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Se
         whole = place == 0 or column == "ID"  # what is copied to the next command is not broken over lines
         made.add_column(column, justify="right" if column in right else "left", overflow="fold", no_wrap=whole)
     for row in rows:
-        made.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+        made.add_row(*(_painted(Text, cell) for cell in row))
     _console(sys.stdout).print(made)
+
+
+def _painted(text: "type[RichText]", cell: Cell) -> "RichText":
+    words = _line(cell)
+    if not isinstance(cell, Bar) or cell.share is None:
+        return text(words, style=_STYLES.get(words, ""))
+    return text.assemble((_blocks(cell.share), shade(cell.share)), " ", words)
 
 
 def _console(stream: TextIO) -> "Console":

@@ -1,11 +1,9 @@
 """`kiro accounts scan`: the sign-ins that other programs keep on this computer, and what can be done with them.
 
 Everything is only read. What is added is followed: the program it belongs to goes on refreshing it, so
-that nobody is signed out.
+that nobody is signed out, unless the person wants it otherwise (`--mode`).
 """
 
-import platform
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,18 +11,17 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 import typer
 
-from kiro.cli import account_words, importing, render
+from kiro.cli import account_words, importing, modes, render, stores
 from kiro.cli.opening import ago, opened_home, plural, run_async
-from kiro.errors import KiroError
+from kiro.errors import KiroError, UsageError
 
 if TYPE_CHECKING:
-    from kiro.auth.discover import Candidate, System
+    from kiro.auth.discover import Candidate
     from kiro.auth.formats import ImportReport
     from kiro.auth.records import ImportedAccount
     from kiro.redaction import Secret
     from kiro.runtime import Home
 
-_NO_PERSONS = frozenset({"Public", "Default", "Default User", "All Users"})
 _KIRO_FORMATS = frozenset({"kiro-ide-token", "aws-sso-cache-token"})
 _NOT_FOR_KIRO = "a sign-in of AWS tools, which Kiro does not take"
 
@@ -56,76 +53,54 @@ class _Work(msgspec.Struct, frozen=True):
 
 
 def scan(
+    *,
     add: bool = typer.Option(False, "--add", help="Add what is new, following the program it belongs to."),
+    mode: str | None = modes.OPTION,
     check: bool = typer.Option(False, "--check", help="Ask Kiro whether the added accounts work."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Look for the sign-ins of the Kiro IDE, the Kiro CLI and other programs on this computer.
 
-    Nothing is changed in them. With --add kiro follows what is new: the other program goes on refreshing it.
+    Nothing is changed in them. With --add kiro follows what is new: the other program goes on refreshing it,
+    unless --mode says otherwise.
     Example: `kiro accounts scan --add`.
     """
+    chosen = modes.read(mode) or "follow"
+    if mode is not None and not add:
+        raise UsageError("--mode says how sign-ins are added.", hint="`kiro accounts scan --add --mode MODE`.")
     with opened_home() as home:
         work = _Work(home, add, {})
-        found = [line for candidate in _candidates(home) for line in _look(work, candidate)]
+        found = [line for candidate in stores.candidates_of(home) for line in _look(work, candidate)]
+        added = [home.accounts.get(line.account or "") for line in found if line.status == "added"]
+        modes.change(home, added, chosen)
         if check and add:
             _check(home, [line for line in found if line.status == "added"])
     if as_json:
         render.json_answer(found)
     elif found:
         render.table(("STORE", "KIND", "EMAIL", "TOKEN ENDS", "STATUS", "", "FILE"), [_row(line) for line in found])
-    _close(home, found, add=add, as_json=as_json)
+    _close(home, found, chosen, add=add, as_json=as_json)
 
 
-def _close(home: "Home", found: list[Found], *, add: bool, as_json: bool) -> None:
+def _close(home: "Home", found: list[Found], mode: modes.Choice, *, add: bool, as_json: bool) -> None:
     """What to do next, in words."""
     if home.env.get("KIRO_API_KEY"):
         render.note("KIRO_API_KEY holds a Kiro API key; `kiro login key` adds it under a name.")
     if not found:
         render.note(
-            f"No sign-in of another program was found in {_own_home()}. `kiro login device` makes one for kiro."
+            f"No sign-in of another program was found in {stores.own_home()}. `kiro login device` makes one for kiro."
         )
     if as_json:
         return
     added, new = (sum(line.status == status for line in found) for status in ("added", "new"))
     if added:
-        render.note(f"{plural(added, 'account')} added; the program each belongs to goes on refreshing it.")
+        render.note(f"{plural(added, 'account')} added; {modes.ADDED[mode]}.")
     elif new:
         render.note(f"{plural(new, 'account')} can be added: `kiro accounts scan --add`.")
     if any(line.expired and line.status != "unusable" for line in found):
         render.note("Where the token has ended, open the program it belongs to once.")
     if add and found and all(line.status == "unusable" for line in found):
         raise KiroError("Nothing that was found can be used.")
-
-
-def _candidates(home: "Home") -> "tuple[Candidate, ...]":
-    from kiro.auth.discover import candidates
-
-    systems: dict[str, System] = {"win32": "windows", "darwin": "macos"}
-    return candidates(systems.get(sys.platform, "linux"), _own_home(), home.env, _windows_homes())
-
-
-def _own_home() -> Path:
-    try:
-        return Path.home()
-    except RuntimeError as error:
-        raise KiroError("Your home folder is not known, so there is nowhere to look.", hint="Set HOME.") from error
-
-
-def _windows_homes() -> tuple[Path, ...]:
-    """Under WSL the profiles of the Windows side that may be read."""
-    release = platform.release().lower()
-    if sys.platform != "linux" or not ("microsoft" in release or "wsl" in release):
-        return ()
-    users = (folder for drive in Path("/mnt").glob("?") for folder in (drive / "Users").glob("*"))
-    return tuple(sorted(folder for folder in users if folder.name not in _NO_PERSONS and _is_folder(folder)))
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # somebody else's profile
-        return False
 
 
 def _look(work: _Work, candidate: "Candidate") -> list[Found]:

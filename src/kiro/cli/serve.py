@@ -94,7 +94,7 @@ def _banner(url: str, key: str | None, home: "Home") -> None:
     key_words = key or (
         "one of `kiro keys list`" if server.require_key else "none is needed (server.require_key is false)"
     )
-    accounts = account_words.told_all(home.accounts)
+    accounts = account_words.told_all(home)
     pairs = [("base URL", url), ("client key", key_words), ("accounts", _accounts_words(accounts))]
     shown_key = key or "KEY"
     pairs += [row for row in pasting.lines(url, shown_key, "auto", set(PROTOCOLS)) if row[0] == "Claude Code"]
@@ -110,7 +110,7 @@ def _banner(url: str, key: str | None, home: "Home") -> None:
 
 
 def _accounts_words(told: "list[account_words.Told]") -> str:
-    lines = (f"{one.name}: {how.state}, {account_words.kind_words(one.kind, one.provider)}" for one, how in told)
+    lines = (f"{one.name}: {how.state}, {account_words.kind_words(one.kind, one.provider)}" for one, how, _ in told)
     return "\n".join(lines) or "none"
 
 

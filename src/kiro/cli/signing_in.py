@@ -109,7 +109,7 @@ async def opened_sender(home: "Home", timeout_s: float = _TIMEOUT_S) -> AsyncIte
     from kiro.auth.http import HttpReply
     from kiro.upstream.client import KiroClient
 
-    async with KiroClient(proxy=home.loaded.settings.upstream.proxy) as client:
+    async with KiroClient(proxy=home.upstream_proxy(home.loaded.settings)) as client:
 
         async def send(ask: "HttpAsk") -> "HttpReply":
             proxy = ask.proxy.reveal() if ask.proxy is not None else None

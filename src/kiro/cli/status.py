@@ -17,10 +17,14 @@ app = new_app()
 
 
 class ServerJson(msgspec.Struct, frozen=True):
-    """`waiting`: how many requests wait for a free place with an account; None when the server does not tell."""
+    """`in_flight` requests are being answered, `waiting` ones wait for a free place with an account.
+
+    None when the server does not tell.
+    """
 
     url: str
     up: bool
+    in_flight: int | None = None
     waiting: int | None = None
 
 
@@ -42,20 +46,21 @@ def status(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) ->
     """
     with opened_home(may_ask=False) as home:
         url = server_url(home)
-        told = account_words.told_all(home.accounts)
+        told = account_words.told_all(home)
         source = key_source(home)
     up = healthz.is_up(url)
-    waiting = healthz.waiting(url) if up else None
+    busy = healthz.busy(url) if up else None
+    in_flight, waiting = busy or (None, None)
     if as_json:
-        accounts = [account_words.as_json(*one) for one in told]
-        render.json_answer(StatusJson(__version__, ServerJson(url, up, waiting), source, accounts))
+        accounts = [account_words.as_json(one) for one in told]
+        render.json_answer(StatusJson(__version__, ServerJson(url, up, in_flight, waiting), source, accounts))
         return
-    ready = sum(how.state == "active" for _, how in told)
+    ready = sum(one.how.state == "active" for one in told)
     render.fields(
         [
             ("version", __version__),
             ("server", f"up at {url}" if up else f"down; `kiro serve` starts it at {url}"),
-            *([("waiting", f"{waiting} for a free place with an account")] if waiting else []),
+            *([("requests", f"{in_flight} being answered, {waiting} waiting for a free place")] if busy else []),
             ("accounts", f"{len(told)}, of these ready: {ready}"),
             ("key kept by", source or "nobody yet; nothing is stored"),
         ]

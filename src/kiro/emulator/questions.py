@@ -30,22 +30,24 @@ def list_models(person: Person, asked: Mapping[str, Any]) -> dict[str, Any] | Re
 def usage_limits(person: Person, now: float) -> dict[str, Any]:
     """GetUsageLimits. Credits are reset at the next full 30 days since 1970."""
     reset = float((now // _MONTH_S + 1) * _MONTH_S)
+    overage = max(0.0, person.used - person.limit) if person.overage else 0.0
+    used = person.used - overage
     credit = {
         "resourceType": "CREDIT",
         "displayName": "Credit",
         "displayNamePlural": "Credits",
         "unit": "INVOCATIONS",
         "currency": "USD",
-        "currentUsage": int(person.used),
-        "currentUsageWithPrecision": round(person.used, 4),
+        "currentUsage": int(used),
+        "currentUsageWithPrecision": round(used, 4),
         "usageLimit": int(person.limit),
         "usageLimitWithPrecision": person.limit,
-        "currentOverages": 0,
-        "currentOveragesWithPrecision": 0.0,
+        "currentOverages": int(overage),
+        "currentOveragesWithPrecision": round(overage, 4),
         "overageCap": 10000,
         "overageCapWithPrecision": 10000.0,
         "overageRate": 0.04,
-        "overageCharges": 0.0,
+        "overageCharges": round(overage * 0.04, 4),
         "nextDateReset": reset,
         "bonuses": [],
     }

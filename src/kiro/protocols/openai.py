@@ -33,6 +33,7 @@ SHAPES: Final[dict[type[KiroError], Shape]] = {
     errors.UnknownModel: Shape(404, INVALID, "model_not_found", "model"),
     errors.BadClientKey: Shape(401, INVALID, "invalid_api_key"),
     errors.ForbiddenOrigin: Shape(403, PERMISSION),
+    errors.AccountForbidden: Shape(403, PERMISSION),
     errors.BodyTooLarge: Shape(413, INVALID, "request_too_large"),
     errors.ContextOverflow: Shape(400, INVALID, "context_length_exceeded"),
     errors.SignInNeeded: Shape(401, "authentication_error", "account_unavailable"),

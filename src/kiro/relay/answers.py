@@ -52,22 +52,30 @@ class Underway(Protocol):
 
 
 def answer(
-    relay: Relay, conversation: Conversation, *, only: str | None = None, on_overflow: OnOverflow = "error"
+    relay: Relay,
+    conversation: Conversation,
+    *,
+    only: str | None = None,
+    allowed: frozenset[str] | None = None,
+    on_overflow: OnOverflow = "error",
 ) -> Underway:
-    """An answer to this conversation. `only` pins an account by name or id; `on_overflow` is for one that is too long."""
+    """An answer to this conversation. `only` pins an account by name or id; `allowed` are ids, None means all.
+
+    `on_overflow` is for a conversation that is too long.
+    """
 
     def open_round(asked: Conversation) -> Answering:
-        return relay.answer(asked, only=only, on_overflow=on_overflow)
+        return relay.answer(asked, only=only, allowed=allowed, on_overflow=on_overflow)
 
     async def search(query: str) -> tuple[SearchHit, ...]:
-        return await relay.search(query, only=only)
+        return await relay.search(query, only=only, allowed=allowed)
 
     wish, wanted = conversation.web_search, _wanted(conversation)
     if wish is None:
         return open_round(conversation) if wanted is None else RoundsAnswer(open_round, conversation, wanted)
     query = side_query(conversation)
     if query is not None:
-        return SearchedAnswer(relay, conversation, query, only)
+        return SearchedAnswer(relay, conversation, query, only, allowed)
     asked = with_function(conversation)
     searching = SearchPlan(asked, wish, search)
     if wanted is None:
@@ -91,11 +99,14 @@ def _wanted(conversation: Conversation) -> Verifying | None:
 class SearchedAnswer:
     """An answer that is only a web search: no model is asked."""
 
-    def __init__(self, relay: Relay, conversation: Conversation, query: str, only: str | None) -> None:
+    def __init__(
+        self, relay: Relay, conversation: Conversation, query: str, only: str | None, allowed: frozenset[str] | None
+    ) -> None:
         self._relay = relay
         self._conversation = conversation
         self._query = query
         self._only = only
+        self._allowed = allowed
         self.finish: Finish | None = None
         self.attempts: list[Attempt] = []
         self.notes: list[str] = ["answered by a web search, without a model"]
@@ -107,10 +118,10 @@ class SearchedAnswer:
     async def begin(self) -> list[Event]:
         wish = self._conversation.web_search
         assert wish is not None  # noqa: S101  it is why this class was chosen
-        self.account = self._relay.choose(only=self._only)
+        self.account = self._relay.choose(only=self._only, allowed=self._allowed)
 
         async def search(query: str) -> tuple[SearchHit, ...]:
-            return await self._relay.search(query, only=self._only)
+            return await self._relay.search(query, only=self._only, allowed=self._allowed)
 
         tokens = estimate_conversation(self._conversation)
         events = await searched(self._query, wish, search, input_tokens=tokens)

@@ -7,7 +7,7 @@ that a model does not exist.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -56,13 +56,19 @@ class ModelShelf:
         self._compat = compat
         self._resolved.clear()
 
-    def known(self) -> dict[str, Model]:
-        """Every model by id: the union over accounts, or the built-in table before anything was asked."""
-        union = {model.id: model for copy in self._lists.values() for model in copy.models}
+    def known(self, among: Collection[str] | None = None) -> dict[str, Model]:
+        """Every model by id: the union over accounts, or the built-in table before anything was asked.
+
+        `among` are the ids of the accounts that count; None when all do.
+        """
+        copies = [copy for account_id, copy in self._lists.items() if among is None or account_id in among]
+        union = {model.id: model for copy in copies for model in copy.models}
+        if not union and among is not None:
+            return self.known()
         return union or {model.id: model for model in KNOWN_MODELS}
 
-    def shown(self) -> list[Model]:
-        return [model for model in self.known().values() if model.id not in self._hidden]
+    def shown(self, among: Collection[str] | None = None) -> list[Model]:
+        return [model for model in self.known(among).values() if model.id not in self._hidden]
 
     @property
     def live(self) -> bool:

@@ -136,16 +136,24 @@ class Relay:
         self._without_fields: dict[str, float] = {}
 
     def answer(
-        self, conversation: Conversation, *, only: str | None = None, on_overflow: OnOverflow = "error"
+        self,
+        conversation: Conversation,
+        *,
+        only: str | None = None,
+        allowed: frozenset[str] | None = None,
+        on_overflow: OnOverflow = "error",
     ) -> "Answering":
-        """An answer to this conversation. `only` pins an account by name or id; `on_overflow` is for one that is too long."""
-        return Answering(self, conversation, only, on_overflow)
+        """An answer to this conversation. `only` pins an account by name or id; `allowed` are ids, None means all.
 
-    def fitting(self, how: OnOverflow, only: str | None) -> Fitting:
+        `on_overflow` is for a conversation that is too long.
+        """
+        return Answering(self, conversation, only, allowed, on_overflow)
+
+    def fitting(self, how: OnOverflow, only: str | None, allowed: frozenset[str] | None) -> Fitting:
         """What shortens a conversation that does not fit."""
 
         async def say(conversation: Conversation) -> str:
-            answering = self.answer(conversation, only=only)
+            answering = self.answer(conversation, only=only, allowed=allowed)
             collector = Collector()
             try:
                 collector.add(await answering.begin())
@@ -157,9 +165,9 @@ class Relay:
 
         return Fitting(how, self._summaries, lambda: frozenset(self.models.known()), say)
 
-    def choose(self, *, only: str | None = None) -> Account:
+    def choose(self, *, only: str | None = None, allowed: frozenset[str] | None = None) -> Account:
         """Whose turn it would be, without taking a place."""
-        return self.turns.look(Ask(only=only))
+        return self.turns.look(Ask(only=only, allowed=allowed))
 
     def health(self, account: Account) -> Health:
         return self.turns.health(account.id)
@@ -199,9 +207,11 @@ class Relay:
         known = self._calibration.get(model.id)
         self._calibration[model.id] = seen if known is None else known + _CALIBRATION_STEP * (seen - known)
 
-    async def search(self, query: str, *, only: str | None = None) -> tuple[SearchHit, ...]:
+    async def search(
+        self, query: str, *, only: str | None = None, allowed: frozenset[str] | None = None
+    ) -> tuple[SearchHit, ...]:
         """A web search by Kiro's own tool, billed to the account whose turn it is. Raises KiroError."""
-        account = self.choose(only=only)
+        account = self.choose(only=only, allowed=allowed)
         access = await self.keeper.access(account.id)
         for last_try in (False, True):
             ask = queries.search_ask(access, self.settings().upstream.url, query)
@@ -240,11 +250,19 @@ class Relay:
 class Answering:
     """One answer under way: `begin`, then `deliver`; `close` in any case."""
 
-    def __init__(self, relay: Relay, conversation: Conversation, only: str | None, on_overflow: OnOverflow) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        conversation: Conversation,
+        only: str | None,
+        allowed: frozenset[str] | None,
+        on_overflow: OnOverflow,
+    ) -> None:
         self._relay = relay
         self._asked = conversation
         self._conversation = conversation
         self._only = only
+        self._allowed = allowed
         self._on_overflow = on_overflow
 
         self.model: Model | None = None
@@ -307,7 +325,7 @@ class Answering:
 
     async def _begin_shorter(self, overflow: ContextOverflow) -> None:
         """With old messages left out; raises the overflow when that does not help."""
-        whole, fitting = self._conversation, self._relay.fitting(self._on_overflow, self._only)
+        whole, fitting = self._conversation, self._relay.fitting(self._on_overflow, self._only, self._allowed)
         while (shorter := await fitting.shorten(whole, overflow)) is not None:
             self._conversation, self.trimmed = shorter.conversation, shorter.removed
             self._requests.clear()
@@ -472,7 +490,8 @@ class Answering:
         """A place with the account whose turn it is. With none left, the failure of the last one tells more."""
         assert self.model is not None  # noqa: S101  begin settles it
         turns = self._relay.turns
-        ask = Ask(self.model.id, self._conversation.session or self._ids[0], self._only, tried)
+        session = self._conversation.session or self._ids[0]
+        ask = Ask(self.model.id, session, self._only, tried, self._allowed)
         try:
             account = turns.take_now(ask) if not turns.waiting else None
             if account is None:

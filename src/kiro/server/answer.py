@@ -63,7 +63,14 @@ class Visit:
 
     @property
     def pinned_account(self) -> str | None:
-        return self.request.match_info.get("account") or self.request.headers.get("x-kiro-account")
+        """The account it is to be, by name or id: the path says so, else a header, else the client key's default."""
+        named = self.request.match_info.get("account") or self.request.headers.get("x-kiro-account")
+        return named or (self.client.account if self.client is not None else None)
+
+    @property
+    def allowed_accounts(self) -> frozenset[str] | None:
+        """Ids of the accounts that the client key may use; None when all."""
+        return self.client.accounts if self.client is not None else None
 
     @property
     def answer_id(self) -> str:
@@ -187,7 +194,13 @@ def conversing(dialect: Dialect, *, exact_usage: bool = False, verb: str | None 
             visit.runtime.settings.context.on_overflow,
             may_trim=ask.may_trim,
         )
-        answering = answer(visit.runtime.relay, ask.conversation, only=visit.pinned_account, on_overflow=policy)
+        answering = answer(
+            visit.runtime.relay,
+            ask.conversation,
+            only=visit.pinned_account,
+            allowed=visit.allowed_accounts,
+            on_overflow=policy,
+        )
         visit.record.answering = answering
         exchange = _Exchange(visit, dialect, ask, answering)
         try:

@@ -12,9 +12,10 @@ import msgspec
 from aiohttp import web
 
 from kiro import __version__
+from kiro.accounts.pool import Ask
 from kiro.errors import AccountError, KiroError, UnknownModel, UnknownRoute, WrongMethod
 from kiro.protocols import PROTOCOLS, openai_responses
-from kiro.protocols.base import ModelCard
+from kiro.protocols.base import ModelCard, retry_headers
 from kiro.runtime import Runtime
 from kiro.server import login_page
 from kiro.server.answer import PATIENCE, RUNTIME, Dialect, Visit, conversing, counting, guarded
@@ -167,14 +168,15 @@ async def _alive(_: web.Request) -> web.StreamResponse:
 
 
 async def _ready(request: web.Request) -> web.StreamResponse:
-    """Whether some account can serve, without naming any, and how many requests wait for a place."""
+    """Whether some account can serve, without naming any; how many requests are answered, and wait for a place."""
     runtime = request.app[RUNTIME]
-    told = {"status": "ready", "waiting": runtime.turns.waiting}
+    told = {"status": "ready", "in_flight": runtime.turns.in_flight, "waiting": runtime.turns.waiting}
     try:
         runtime.relay.choose()
-    except AccountError:
+    except AccountError as error:
         told["status"] = "no account is ready"
-        return web.Response(status=503, body=_ENCODE(told), content_type="application/json")
+        headers = retry_headers(error, 503)
+        return web.Response(status=503, body=_ENCODE(told), headers=headers, content_type="application/json")
     return web.Response(body=_ENCODE(told), content_type="application/json")
 
 
@@ -198,7 +200,7 @@ async def _swallow_telemetry(visit: Visit) -> web.StreamResponse:
 
 async def _list_models(visit: Visit) -> web.StreamResponse:
     """In the asker's shape; Codex asks for a manifest of its own, Claude Code takes only what sounds like Anthropic."""
-    listed = cards(visit.runtime)
+    listed = cards(visit.runtime, _within_reach(visit))
     if "client_version" in visit.request.query:
         return visit.reply(openai_responses.codex_models(listed))
     if visit.request.headers.get("User-Agent", "").startswith(_CLAUDE_CODE):
@@ -208,23 +210,29 @@ async def _list_models(visit: Visit) -> web.StreamResponse:
 
 async def _show_model(visit: Visit) -> web.StreamResponse:
     asked = visit.request.match_info["model"].removeprefix("models/")
-    listed = {card.id: card for card in cards(visit.runtime)}
+    among = _within_reach(visit)
+    listed = {card.id: card for card in cards(visit.runtime, among)}
     if asked in listed:
         return visit.reply(visit.protocol.model(listed[asked]))
     model, _ = visit.runtime.relay.models.resolve(asked)
-    if model.id not in visit.runtime.relay.models.known():
+    if model.id not in visit.runtime.relay.models.known(among):
         raise UnknownModel(asked)
     return visit.reply(visit.protocol.model(_card(model, asked)))
 
 
-def cards(runtime: Runtime) -> list[ModelCard]:
+def _within_reach(visit: Visit) -> frozenset[str] | None:
+    """Ids of the accounts the client's requests can go to; None when all. Raises as the choice of an account does."""
+    return visit.runtime.turns.eligible(Ask(only=visit.pinned_account, allowed=visit.allowed_accounts))
+
+
+def cards(runtime: Runtime, among: frozenset[str] | None = None) -> list[ModelCard]:
     """What clients may choose from: each model, and beside it the variants that only their name can ask for.
 
-    Claude Code takes its window from `[1m]` in the name; the thinking suffix switches thinking on.
+    `among` are the ids of the accounts that count; None when all do. Claude Code takes its window from `[1m]` in the name; the thinking suffix switches thinking on.
     """
     suffix = runtime.settings.models.thinking_suffix
     listed: list[ModelCard] = []
-    for model in runtime.relay.models.shown():
+    for model in runtime.relay.models.shown(among):
         listed.append(_card(model, model.id))
         if model.window >= 1_000_000 and model.id.startswith("claude-"):
             listed.append(_card(model, f"{model.id}[1m]", " (1M context)"))
@@ -257,5 +265,5 @@ async def _stats(visit: Visit) -> web.StreamResponse:
 
 
 async def _usage_limits(visit: Visit) -> web.StreamResponse:
-    limits = await visit.runtime.usage_limits(visit.pinned_account)
+    limits = await visit.runtime.usage_limits(visit.pinned_account, visit.allowed_accounts)
     return visit.reply(_ENCODE(limits))

@@ -8,6 +8,7 @@ import hashlib
 import re
 import secrets
 import sqlite3
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Final
 
@@ -22,16 +23,26 @@ _GROUP: Final = "client-key"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MIN_CHARACTERS: Final = 8
 _SALT: Final = "client_key_salt"
+_SELECT: Final = (
+    "SELECT *, (SELECT group_concat(account, ' ') FROM client_key_accounts WHERE client_key = client_keys.id)"
+    " AS accounts FROM client_keys"
+)
 
 
 class ClientKey(msgspec.Struct, frozen=True):
-    """A key without its text. `last4` are its last characters, for recognising it."""
+    """A key without its text. `last4` are its last characters, for recognising it.
+
+    `accounts` are the ids of the accounts it may use, None for all; empty when those it had are removed.
+    `account` is the id of the one it uses when a request names none, None for whose turn it is.
+    """
 
     id: str
     name: str
     enabled: bool
     last4: str
     created_at: datetime
+    accounts: frozenset[str] | None = None
+    account: str | None = None
 
 
 class KeyRing:
@@ -64,21 +75,28 @@ class ClientKeys:
     def ring(self) -> KeyRing:
         """The keys, for a server."""
         version = self.version()
-        rows = self._database.rows("SELECT * FROM client_keys")
+        rows = self._database.rows(_SELECT)
         return KeyRing(version, self._salt(), {bytes(row["hash"]): _read(row) for row in rows})
 
     def list(self) -> list[ClientKey]:
-        return [_read(row) for row in self._database.rows("SELECT * FROM client_keys ORDER BY created_at, id")]
+        return [_read(row) for row in self._database.rows(f"{_SELECT} ORDER BY created_at, id")]
 
     def get(self, name: str) -> ClientKey:
         """Raises UsageError when there is no such key."""
-        row = self._database.row("SELECT * FROM client_keys WHERE name = ? OR id = ?", (name, name))
+        row = self._database.row(f"{_SELECT} WHERE name = ? OR id = ?", (name, name))
         if row is None:
             raise UsageError(f"There is no client key {name!r}.", hint="`kiro keys list` shows them.")
         return _read(row)
 
-    def create(self, name: str, text: str | None = None) -> tuple[ClientKey, Secret]:
-        """A new key; `text` is the person's own choice, otherwise a random one is made."""
+    def create(
+        self,
+        name: str,
+        text: str | None = None,
+        *,
+        accounts: Collection[str] | None = None,
+        account: str | None = None,
+    ) -> tuple[ClientKey, Secret]:
+        """A new key; `text` is the person's own choice, otherwise a random one is made. The rest is as for `bind`."""
         check_name(name)
         text = text or new_text()
         _check_text(text)
@@ -91,7 +109,8 @@ class ClientKeys:
                 "INSERT INTO client_keys (id, name, hash, last4, enabled, created_at) VALUES (?, ?, ?, ?, ?, ?)",
                 (key.id, name, _hash(salt, text), key.last4, True, key.created_at.isoformat()),
             )
-        return key, Secret(text)
+            _bind(change, key, accounts, account)
+        return self.get(key.id), Secret(text)
 
     def show(self, name: str) -> Secret:
         """The text of a key, from the vault."""
@@ -113,6 +132,24 @@ class ClientKeys:
 
     def enable(self, name: str, enabled: bool) -> ClientKey:
         return self._update(self.get(name).id, "enabled", enabled)
+
+    def bind(
+        self,
+        name: str,
+        *,
+        accounts: Collection[str] | msgspec.UnsetType | None = msgspec.UNSET,
+        account: str | msgspec.UnsetType | None = msgspec.UNSET,
+    ) -> ClientKey:
+        """Which accounts (ids) the key may use, and which one when a request names none; None lifts it, UNSET leaves it."""
+        key = self.get(name)
+        with self._database.change() as change:
+            _bind(
+                change,
+                key,
+                key.accounts if isinstance(accounts, msgspec.UnsetType) else accounts,
+                key.account if isinstance(account, msgspec.UnsetType) else account,
+            )
+        return self.get(key.id)
 
     def rotate(self, name: str, text: str | None = None) -> tuple[ClientKey, Secret]:
         """A new text for the same key; the old one stops working."""
@@ -174,6 +211,18 @@ def _check_text(text: str) -> None:
         )
 
 
+def _bind(change: Change, key: ClientKey, accounts: Collection[str] | None, account: str | None) -> None:
+    if accounts is not None and account is not None and account not in accounts:
+        row = change.row("SELECT name FROM accounts WHERE id = ?", (account,))
+        raise UsageError(
+            f"{row['name'] if row else account} is not among the accounts that the client key {key.name} may use.",
+            hint="Add it to --accounts, or choose another one with --account.",
+        )
+    change.run("UPDATE client_keys SET limited = ?, account = ? WHERE id = ?", (accounts is not None, account, key.id))
+    change.run("DELETE FROM client_key_accounts WHERE client_key = ?", (key.id,))
+    change.run_many("INSERT INTO client_key_accounts VALUES (?, ?)", [(key.id, one) for one in accounts or ()])
+
+
 def _made_salt(change: Change) -> bytes:
     """Another process may have been faster: the one in the database counts."""
     row = change.row("SELECT value FROM meta WHERE name = ?", (_SALT,))
@@ -191,5 +240,11 @@ def _hash(salt: bytes, text: str) -> bytes:
 
 def _read(row: sqlite3.Row) -> ClientKey:
     return ClientKey(
-        row["id"], row["name"], bool(row["enabled"]), row["last4"], datetime.fromisoformat(row["created_at"])
+        id=row["id"],
+        name=row["name"],
+        enabled=bool(row["enabled"]),
+        last4=row["last4"],
+        created_at=datetime.fromisoformat(row["created_at"]),
+        accounts=frozenset((row["accounts"] or "").split()) if row["limited"] else None,
+        account=row["account"],
     )

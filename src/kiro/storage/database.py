@@ -25,6 +25,10 @@ _COUNT: Final = (
     "CREATE TRIGGER {table}_{event} AFTER {event} ON {table} BEGIN "
     "UPDATE meta SET value = value + 1 WHERE name = '{table}_version'; END"
 )
+_COUNT_KEYS: Final = (
+    "CREATE TRIGGER client_key_accounts_{event} AFTER {event} ON client_key_accounts BEGIN "
+    "UPDATE meta SET value = value + 1 WHERE name = 'client_keys_version'; END"
+)
 
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
@@ -134,6 +138,18 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             answer BLOB
         ) WITHOUT ROWID""",
     ),
+    (
+        # `limited` stays when the last account of a key is removed: the key can do nothing then, not everything.
+        "ALTER TABLE client_keys ADD COLUMN limited INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE client_keys ADD COLUMN account TEXT REFERENCES accounts (id) ON DELETE SET NULL",
+        """CREATE TABLE client_key_accounts (
+            client_key TEXT NOT NULL REFERENCES client_keys (id) ON DELETE CASCADE,
+            account TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+            PRIMARY KEY (client_key, account)
+        ) WITHOUT ROWID""",
+        *(_COUNT_KEYS.format(event=event) for event in ("insert", "delete")),
+    ),
+    ("ALTER TABLE accounts ADD COLUMN overage_budget REAL",),
 )
 
 

@@ -59,6 +59,39 @@ def write_private(path: Path, data: bytes) -> None:
         ) from error
 
 
+def replace_foreign(path: Path, expected: bytes, data: bytes) -> bool:
+    """Replace the content of another program's file, if it still is `expected`; whether it was.
+
+    The file keeps its mode and its owner. A reader sees the old content or the new one, never a part. A
+    symbolic link is refused: its program would not follow it either.
+    """
+    refuse_link(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    try:
+        before = path.stat()
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW | _BINARY, 0o600)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                _as_before(file.fileno(), before)
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if path.read_bytes() != expected:
+                temporary.unlink()
+                return False
+            refuse_link(path)
+            _move(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}.") from error
+    return True
+
+
 def read_private(path: Path) -> bytes | None:
     """The file's bytes, `None` when there is no file. A symbolic link or anything but a plain file is refused."""
     refuse_link(path)
@@ -161,6 +194,9 @@ if sys.platform == "win32":
         os.lseek(handle, 0, os.SEEK_SET)
         msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
 
+    def _as_before(handle: int, before: os.stat_result) -> None:
+        """The folder's access list rules."""
+
     def _move(source: Path, target: Path) -> None:
         """Windows refuses while somebody reads the target, which lasts for a moment only."""
         for _ in range(50):
@@ -187,6 +223,13 @@ else:
 
     def _unlock(handle: int) -> None:
         fcntl.flock(handle, fcntl.LOCK_UN)
+
+    def _as_before(handle: int, before: os.stat_result) -> None:
+        """The mode and the owner that the file had."""
+        now = os.fstat(handle)
+        if (now.st_uid, now.st_gid) != (before.st_uid, before.st_gid):
+            os.fchown(handle, before.st_uid, before.st_gid)
+        os.fchmod(handle, stat.S_IMODE(before.st_mode))
 
     def _move(source: Path, target: Path) -> None:
         source.replace(target)

@@ -40,6 +40,8 @@ class PoolSettings(msgspec.Struct, frozen=True):
     min_interval_ms: int
     requests_per_minute: int
     total_requests_per_minute: int
+    overage_credits: float | None
+    health_check_minutes: float
 
 
 class RelaySettings(msgspec.Struct, frozen=True):

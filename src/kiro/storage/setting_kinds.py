@@ -31,10 +31,11 @@ class Whole(msgspec.Struct, frozen=True):
 
 
 class Amount(msgspec.Struct, frozen=True):
-    """A number with or without a fraction, both ends allowed."""
+    """A number with or without a fraction, both ends allowed; `optional` ones may be absent, an empty text means absent."""
 
     low: float
     high: float
+    optional: bool = False
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -97,6 +98,8 @@ def from_text(kind: Kind, text: str) -> Value:
             if text.lower() in _TRUE or text.lower() in _FALSE:
                 return text.lower() in _TRUE
             raise BadValueError(allowed(kind))
+        case Amount(optional=True) if not text:
+            return None
         case Whole() | Amount():
             try:
                 return from_toml(kind, int(text) if isinstance(kind, Whole) else float(text))
@@ -119,6 +122,8 @@ def from_toml(kind: Kind, value: Any) -> Value:
             return value
         case Whole(low, high) if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
             return value
+        case Amount(optional=True) if value is None or value == "":
+            return None
         case Amount(low, high) if isinstance(value, int | float) and not isinstance(value, bool):
             if low <= value <= high:
                 return float(value)

@@ -131,6 +131,20 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         "pool.total_requests_per_minute", Whole(0, 100_000), 0, "", "Starts per minute altogether; 0 sets no limit."
     ),
+    Setting(
+        "pool.overage_credits",
+        Amount(0, 1_000_000_000, optional=True),
+        None,
+        "credits",
+        "Overage an account may use per period, where it is switched on at Kiro; empty: as much as Kiro allows.",
+    ),
+    Setting(
+        "pool.health_check_minutes",
+        Amount(0, 10080),
+        10.0,
+        "min",
+        "Accounts not used for so long are looked at, by a question that costs no credits; 0 never.",
+    ),
     Setting("relay.resume", Flag(), True, "", "Continue an answer that was cut once, on another account."),
     Setting("relay.max_attempts_per_account", Whole(1, 20), 3, "", "Tries of one request with one account."),
     Setting("relay.max_attempts", Whole(1, 100), 9, "", "Tries of one request altogether."),
@@ -289,7 +303,8 @@ def _password_warnings(values: Mapping[str, Value], origins: Mapping[str, Origin
     proxy = values["upstream.proxy"]
     if origins["upstream.proxy"].source == "file" and proxy and without_password(str(proxy)) != proxy:
         text = "upstream.proxy in config.toml holds a password, which the file does not protect."
-        return [f"{text} Give it in the environment variable KIRO_UPSTREAM_PROXY instead."]
+        hint = "`kiro config set upstream.proxy -` keeps it in the vault; KIRO_UPSTREAM_PROXY is another place for it."
+        return [f"{text} {hint}"]
     return []
 
 

@@ -47,6 +47,7 @@ class KiroClient:
         self._idle_timeout_s = idle_timeout_s
         self._proxy = proxy
         self.push = push
+        self._failures: tuple[type[Exception], ...] = (OSError,)
         self._direct = is_possible()
         self._lanes: dict[str, Lane] = {}
         self._sessions: dict[str | None, aiohttp.ClientSession] = {}
@@ -140,23 +141,29 @@ class KiroClient:
         begin_by: float | None = None,
     ) -> aiohttp.ClientResponse:
         proxy = None if proxy == DIRECT else proxy or self._proxy
-        session = self._session(proxy)
         data: Any = io.BytesIO(body) if body is not None and len(body) > _LARGE_BODY else body
         options: dict[str, Any] = {"proxy": proxy} if proxy and proxy.startswith("http") else {}
         patience_s = self._idle_timeout_s
         if begin_by is not None:
             patience_s = max(0.0, min(patience_s, begin_by - time.monotonic()))
         try:
+            session = self._session(proxy)
             async with asyncio.timeout(patience_s):
-                return await session.request(method, url, data=data, headers=headers, allow_redirects=False, **options)
+                response = await session.request(
+                    method, url, data=data, headers=headers, allow_redirects=False, **options
+                )
         except aiohttp.ClientError as error:
             raise refusals.network_error(error) from error
         except TimeoutError as error:
             raise UpstreamTimeout(f"Kiro did not answer within {patience_s:.0f} s.") from error
-        except OSError as error:
+        except self._failures as error:
             raise refusals.network_error(error) from error
         except ValueError as error:
             raise NetworkFailed(f"This address cannot be used: {error}.") from error
+        if proxy is not None and response.status == 407:
+            response.close()
+            raise refusals.proxy_refused()
+        return response
 
     def _session(self, proxy: str | None) -> aiohttp.ClientSession:
         """The session for a proxy; http proxies share the direct one, each SOCKS proxy needs its own connector."""
@@ -174,12 +181,11 @@ class KiroClient:
             )
         return session
 
-    @staticmethod
-    def _socks_connector(proxy: str) -> aiohttp.TCPConnector:
-        from aiohttp_socks import ProxyConnector
+    def _socks_connector(self, proxy: str) -> aiohttp.TCPConnector:
+        from kiro.upstream import socks
 
-        connector: aiohttp.TCPConnector = ProxyConnector.from_url(proxy, limit=0)
-        return connector
+        self._failures = (OSError, *socks.FAILURES)
+        return socks.connector(proxy)
 
     async def _sweep(self) -> None:
         while True:

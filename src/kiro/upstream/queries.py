@@ -5,9 +5,11 @@ Shapes follow the generated clients of AWS's language server and what Kiro's own
 """
 
 import json
+import math
 import secrets
 import time
-from typing import Any, Final, Literal
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -17,6 +19,9 @@ from kiro.errors import KiroError, UpstreamBroken
 from kiro.upstream import refusals
 from kiro.upstream.catalogue import Model, parse_models
 from kiro.upstream.endpoints import ENDPOINTS, Access, control_address, mcp_address
+
+T = TypeVar("T")
+_Time: TypeAlias = float | str | None
 
 _MILLISECONDS: Final = 1e11
 """A time above this is in milliseconds; Kiro mixes them with seconds."""
@@ -87,7 +92,7 @@ class _Money(msgspec.Struct):
     usageLimitWithPrecision: float | None = None
     freeTrialStatus: str | None = None
     status: str | None = None
-    expiresAt: float | None = None
+    expiresAt: _Time = None
 
     def used(self) -> float:
         return (
@@ -107,7 +112,7 @@ class _Breakdown(_Money):
     currentOveragesWithPrecision: float | None = None
     overageCap: float | None = None
     overageCapWithPrecision: float | None = None
-    nextDateReset: float | None = None
+    nextDateReset: _Time = None
     freeTrialInfo: _Money | None = None
     bonuses: list[_Money] | None = None
 
@@ -127,7 +132,7 @@ class _User(msgspec.Struct):
 
 
 class _UsageReply(msgspec.Struct):
-    nextDateReset: float | None = None
+    nextDateReset: _Time = None
     usageBreakdownList: list[_Breakdown] | None = None
     subscriptionInfo: _Subscription | None = None
     overageConfiguration: _Overage | None = None
@@ -168,7 +173,7 @@ def read_usage(status: int, headers: Any, body: bytes, *, now: float) -> UsageLi
         used=row.used(),
         limit=limit,
         remaining=_remaining(row, overage if enabled else None, cap, now) if limit is not None else None,
-        resets_at=_seconds(_first(row.nextDateReset, reply.nextDateReset)),
+        resets_at=_seconds(row.nextDateReset or reply.nextDateReset),
         plan=subscription.subscriptionTitle or subscription.type,
         email=user.email,
         user_id=user.userId,
@@ -252,11 +257,26 @@ def _check(status: int, headers: Any, body: bytes) -> None:
         raise error
 
 
-def _first(*values: float | None) -> float | None:
+def _first(*values: T | None) -> T | None:
     return next((value for value in values if value is not None), None)
 
 
-def _seconds(value: float | None) -> float | None:
-    if value is None:
+def _seconds(value: _Time) -> float | None:
+    """A time, which Kiro tells as seconds, as milliseconds or as a date; None for what is none of these."""
+    if isinstance(value, str):
+        text = value
+        try:
+            value = float(text)
+        except ValueError:
+            return _date(text)
+    if value is None or not math.isfinite(value):
         return None
     return value / 1000 if value > _MILLISECONDS else value
+
+
+def _date(text: str) -> float | None:
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (read if read.tzinfo is not None else read.replace(tzinfo=UTC)).timestamp()

@@ -231,9 +231,19 @@ def as_error(signal: Signal, *, tokens: int = 0, window: int = 0) -> KiroError:
 
 def network_error(error: BaseException) -> NetworkFailed:
     """A connection that could not be made or broke before an answer."""
+    if getattr(error, "status", None) == 407:
+        return proxy_refused()
     return NetworkFailed(
         f"Kiro cannot be reached: {redact_text(str(error)) or type(error).__name__}.",
         hint="Check the network, and `upstream.proxy` if you use one.",
+    )
+
+
+def proxy_refused() -> NetworkFailed:
+    """The proxy on the way wants a name and a password, or others."""
+    return NetworkFailed(
+        "The proxy on the way to Kiro refuses its user name and password.",
+        hint="`kiro accounts set NAME --proxy -` gives an account's anew, `kiro config set upstream.proxy -` the one for all.",
     )
 
 

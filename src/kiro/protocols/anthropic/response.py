@@ -46,6 +46,7 @@ ERROR_TYPES: Final[dict[type[KiroError], tuple[int, str]]] = {
     errors.UnknownModel: (404, "not_found_error"),
     errors.BadClientKey: (401, "authentication_error"),
     errors.ForbiddenOrigin: (403, "permission_error"),
+    errors.AccountForbidden: (403, "permission_error"),
     errors.BodyTooLarge: (413, "request_too_large"),
     errors.ContextOverflow: (400, "invalid_request_error"),
     errors.SignInNeeded: (401, "authentication_error"),

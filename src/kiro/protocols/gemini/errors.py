@@ -21,6 +21,7 @@ STATUSES: Final[dict[type[KiroError], tuple[int, str]]] = {
     errors.UnknownModel: (404, "NOT_FOUND"),
     errors.BadClientKey: (401, "UNAUTHENTICATED"),
     errors.ForbiddenOrigin: (403, "PERMISSION_DENIED"),
+    errors.AccountForbidden: (403, "PERMISSION_DENIED"),
     errors.BodyTooLarge: (400, "INVALID_ARGUMENT"),
     errors.ContextOverflow: (400, "INVALID_ARGUMENT"),
     errors.SignInNeeded: (401, "UNAUTHENTICATED"),
