@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kiro.accounts.directory import AccountDirectory
     from kiro.accounts.health import Health, SetAside, SwitchFlavour
     from kiro.accounts.locating import Found
+    from kiro.accounts.pool import Reach
     from kiro.auth.http import HttpAsk, HttpReply
     from kiro.auth.refresh import RefreshUrls
     from kiro.storage.client_keys import ClientKey, ClientKeys
@@ -190,7 +191,9 @@ class Runtime:
 
     def account(self, name: str | None) -> "Account":
         """One account by name or id, or the one whose turn it is."""
-        return self.relay.choose(only=name)
+        from kiro.accounts.pool import Reach
+
+        return self.relay.choose(Reach(only=name))
 
     def find_key(self, text: str) -> "ClientKey | None":
         return self._ring.match(text)
@@ -366,12 +369,11 @@ class Runtime:
         now = {"in_flight": self.turns.in_flight, "waiting": self.turns.waiting}
         return {"uptime_s": round(time.time() - self.started_at), **now, **totals}
 
-    async def usage_limits(self, name: str | None, allowed: "frozenset[str] | None" = None) -> dict[str, Any]:
+    async def usage_limits(self, reach: "Reach") -> dict[str, Any]:
         """Credits of one account, or of the one whose turn it is; of one that rests, too: they may say why."""
-        from kiro.accounts.pool import Ask
         from kiro.accounts.showing import shown
 
-        account = self.turns.look_anyway(Ask(only=name, allowed=allowed))
+        account = self.turns.look_anyway(reach.ask())
         limits = await self.usage(account.id)
         how = shown(account, self.turns.health(account.id), now=time.time())
         return {
@@ -414,7 +416,7 @@ class Runtime:
         while True:
             try:
                 for account in list(self._accounts):
-                    if self.turns.in_service(account.id):
+                    if self.turns.serves(account.id):
                         await self.models.refresh(account.id)
             except KiroError as error:
                 log.warning("%s", error.full_text())

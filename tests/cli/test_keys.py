@@ -63,7 +63,7 @@ def test_a_key_is_limited_to_accounts_and_gets_a_default(kiro):
     text = kiro.json("keys", "create", "laptop", "--accounts", "work", "--account", "work")["key"]
     status, _, err = kiro.call("keys", "set", "laptop", "--accounts", "work, home", "--account", "home")
     assert status == 0
-    assert "laptop may use work, home; it uses home when a request names none." in err
+    assert "laptop may use work, home; it asks home first." in err
     (listed,) = kiro.json("keys", "list")
     assert list(listed) == ["id", "name", "enabled", "last4", "created_at", "accounts", "account"]
     assert (listed["accounts"], listed["account"]) == (["work", "home"], "home")

@@ -249,4 +249,4 @@ async def test_models_are_not_asked_of_an_account_that_is_set_aside_or_rests(tmp
         proxy.home.accounts.set_state(ids["first"], "invalid")
         proxy.runtime._reload_accounts()
         turns.set_health(ids["second"], Health("throttled", "x", 1.0, 9e9, 1))
-        assert [turns.in_service(ids[name]) for name in ("first", "second", "third")] == [False, False, True]
+        assert [turns.serves(ids[name]) for name in ("first", "second", "third")] == [False, False, True]

@@ -4,7 +4,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from kiro.accounts.health import Health
+from kiro.accounts.health import FINE, Health
 from support.proxy import running_proxy
 
 MESSAGES = (
@@ -43,6 +43,18 @@ async def test_the_path_goes_before_the_header_and_the_header_before_the_default
         assert await served_by(proxy) == "second"
         assert await served_by(proxy, **{"x-kiro-account": "first"}) == "first"
         assert await served_by(proxy, "/a/third/v1/messages", **{"x-kiro-account": "first"}) == "third"
+
+
+async def test_others_help_out_while_the_default_cannot_serve(tmp_path, kiro):
+    async with bound(tmp_path, kiro, accounts=("second", "third"), account="third") as proxy:
+        assert await served_by(proxy) == "third"
+        third = proxy.home.accounts.get("third")
+        proxy.runtime.turns.set_health(third.id, Health("cooling", "rate limited", 1.0, 9e9, 1))
+        assert await served_by(proxy) == "second"
+        proxy.runtime.turns.set_health(third.id, FINE)
+        assert await served_by(proxy) == "third"
+        kiro.people.persons["third"].suspended = True
+        assert await served_by(proxy) == "second"
 
 
 async def test_only_allowed_accounts_serve_and_a_failure_moves_among_them(tmp_path, kiro):
@@ -103,13 +115,13 @@ async def test_the_models_are_those_of_the_accounts_within_reach(tmp_path, kiro)
         first.models, second.models, third.models = (haiku,), (sonnet,), (opus,)
         for one in proxy.home.accounts.list():
             await proxy.runtime.models.refresh(one.id, force=True)
-        assert await ids_of(proxy, "/v1/models") == {sonnet.id}
+        assert await ids_of(proxy, "/v1/models") == {sonnet.id, opus.id}
         assert await ids_of(proxy, "/a/third/v1/models") == {opus.id}
         async with proxy.get(f"/v1/models/{haiku.id}") as response:
             assert response.status == 404
-        proxy.home.keys.bind("test", account=None)
+        proxy.home.keys.bind("test", accounts=[proxy.home.accounts.get("second").id])
         proxy.runtime.reload_keys()
-        assert await ids_of(proxy, "/v1/models") == {sonnet.id, opus.id}
+        assert await ids_of(proxy, "/v1/models") == {sonnet.id}
 
 
 async def ids_of(proxy, path):

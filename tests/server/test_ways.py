@@ -118,7 +118,7 @@ async def test_a_proxy_that_refuses_says_so_and_the_account_is_not_to_blame(tmp_
         assert "kiro" in told["error"]["message"].lower()
         assert password not in told["error"]["message"]
         assert way.refused
-        assert proxy.runtime.turns.in_service(proxy.home.accounts.get("first").id)
+        assert proxy.runtime.turns.serves(proxy.home.accounts.get("first").id)
 
 
 async def test_a_refused_tunnel_is_told_in_the_same_words(tmp_path, kiro, way):

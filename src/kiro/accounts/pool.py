@@ -23,17 +23,30 @@ _MINUTE_S: Final = 60.0
 _NOBODY: Final[frozenset[str]] = frozenset()
 
 
-class Ask(msgspec.Struct, frozen=True):
-    """What a request wants of an account. `only` pins one by name or id; `tried` (ids) have failed it already.
+class Reach(msgspec.Struct, frozen=True):
+    """Which accounts a request may use. `only` pins one by name or id.
 
-    `allowed` are the ids of the accounts that its client may use; None lets it use all.
+    `allowed` are the ids of the accounts that its client may use; None lets it use all. `first` is the id of the one
+    that it prefers: others help out while that one cannot serve.
     """
+
+    only: str | None = None
+    allowed: frozenset[str] | None = None
+    first: str | None = None
+
+    def ask(self) -> "Ask":
+        return Ask(only=self.only, allowed=self.allowed, first=self.first)
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """What a request wants of an account; `tried` (ids) have failed it already. The rest is as for `Reach`."""
 
     model: str | None = None
     session: str | None = None
     only: str | None = None
     tried: frozenset[str] = _NOBODY
     allowed: frozenset[str] | None = None
+    first: str | None = None
 
 
 class Take(msgspec.Struct, frozen=True):

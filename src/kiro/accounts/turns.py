@@ -191,7 +191,7 @@ class Turns:
         return one.health if one is not None else FINE
 
     def serves(self, account_id: str) -> bool:
-        """Whether a request may ask this account again: others may have learned something in the meantime."""
+        """Whether a request may ask this account: it is neither disabled nor set aside nor resting."""
         one = self._current().get(account_id)
         return one is not None and one.usable and not one.health.resting(self._clock())
 
@@ -231,11 +231,6 @@ class Turns:
     def in_flight(self) -> int:
         """How many places are taken, over all accounts."""
         return sum(one.in_flight for one in self._standings.values())
-
-    def in_service(self, account_id: str) -> bool:
-        """Whether the account is used: neither disabled nor set aside nor resting."""
-        one = self._current().get(account_id)
-        return one is not None and one.usable and not one.health.resting(self._clock())
 
     def last_used(self, account_id: str) -> float:
         """When the last request with this account began, in seconds; minus infinity for never."""
@@ -279,7 +274,7 @@ class Turns:
         if self._total:
             self._forget_starts(now)
         view = View(
-            bound=self._bound_to(ask.session, now),
+            bound=ask.first or self._bound_to(ask.session, now),
             lacking=self._lacking(ask.model) if ask.model is not None else frozenset(),
             turns=self._turns.get(ask.model or "", {}),
             total=self._total,

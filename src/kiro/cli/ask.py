@@ -15,7 +15,7 @@ from kiro.errors import UnknownModel, UsageError
 
 if TYPE_CHECKING:
     from kiro.conversation.events import Event, Finish
-    from kiro.relay.relay import Answering
+    from kiro.relay.answering import Answering
     from kiro.runtime import Home
 
 app = new_app()
@@ -53,7 +53,9 @@ def _stdin() -> str:
 
 
 async def _ask(home: "Home", text: str, model: str, account: str | None) -> None:
+    from kiro.accounts.pool import Reach
     from kiro.conversation.messages import Conversation, Message, Text
+    from kiro.relay.answering import Answering
     from kiro.relay.recorder import Record
     from kiro.runtime import open_runtime
 
@@ -61,9 +63,9 @@ async def _ask(home: "Home", text: str, model: str, account: str | None) -> None
         conversation = Conversation(model, (Message("user", (Text(text),)),))
         record = Record(f"req_{secrets.token_hex(12)}", "ask", "kiro ask")
         record.model, record.stream = model, True
-        record.answering = runtime.relay.answer(conversation, only=account)
         try:
-            await _show(record.answering)
+            answering = record.answering = Answering(runtime.relay, conversation, Reach(only=account))
+            await _show(answering)
         except UnknownModel as error:
             runtime.log.add(record.row(error.status, error))
             raise UsageError(f"No account offers a model {model!r}.", hint=error.hint) from error

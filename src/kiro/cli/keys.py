@@ -27,7 +27,10 @@ _ACCOUNTS = typer.Option(
     None, "--accounts", metavar="A,B", help="The only accounts it may use, with commas between; `none`: all of them."
 )
 _ACCOUNT = typer.Option(
-    None, "--account", metavar="NAME", help="The account it uses when a request names none; `none`: whose turn it is."
+    None,
+    "--account",
+    metavar="NAME",
+    help="The account it asks first; others help out while that one cannot serve. `none`: whose turn it is.",
 )
 
 
@@ -40,7 +43,7 @@ class KeyJson(msgspec.Struct, frozen=True):
 
 
 class ListedKey(msgspec.Struct, frozen=True):
-    """A key without its text. `accounts` are names, null for all; `account` is the one it uses by itself."""
+    """A key without its text. `accounts` are names, null for all; `account` is the one it asks first."""
 
     id: str
     name: str
@@ -71,7 +74,7 @@ def begin(ctx: typer.Context) -> None:
 
 @app.command("list")
 def list_(as_json: bool = _JSON) -> None:
-    """List the keys, without their texts: which accounts each may use, and which one by itself.
+    """List the keys, without their texts: which accounts each may use, and which one first.
 
     Example: `kiro keys list`.
     """
@@ -151,8 +154,8 @@ def set_(
         if new_name is not None:
             key = home.keys.rename(key.id, new_name)
         names, default_name = _bound(key, _account_names(home))
-    by_itself = f"{default_name} when a request names none" if default_name else "whose turn it is"
-    render.note(f"{key.name} may use {_accounts_words(names)}; it uses {by_itself}.")
+    by_itself = f"asks {default_name} first" if default_name else "asks whose turn it is"
+    render.note(f"{key.name} may use {_accounts_words(names)}; it {by_itself}.")
 
 
 @app.command()
@@ -235,7 +238,7 @@ def _account_names(home: "Home") -> dict[str, str]:
 
 
 def _bound(key: "ClientKey", names: Mapping[str, str]) -> tuple[list[str] | None, str | None]:
-    """Which accounts the key may use and which one it uses by itself, by their names."""
+    """Which accounts the key may use and which one it asks first, by their names."""
     allowed = key.accounts
     among = None if allowed is None else [name for account_id, name in names.items() if account_id in allowed]
     return among, names.get(key.account or "")

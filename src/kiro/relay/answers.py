@@ -4,13 +4,16 @@ import time
 from typing import Protocol
 
 from kiro.accounts.account import Account
+from kiro.accounts.pool import Reach
 from kiro.conversation.counting import estimate_conversation
 from kiro.conversation.events import Event, Finish, SearchHit, Usage
 from kiro.conversation.messages import AnyTool, Conversation
+from kiro.relay.answering import Answering, Sink
 from kiro.relay.fitting import OnOverflow
-from kiro.relay.relay import Answering, Attempt, Relay, Sink
+from kiro.relay.relay import Relay
 from kiro.relay.rounds import RoundsAnswer
 from kiro.relay.search import SearchPlan, VerifiedSearchPlan, Verifying, searched, side_query, with_function
+from kiro.relay.trying import Attempt
 from kiro.relay.verify import ForcedToolPlan, JsonPlan
 
 
@@ -55,27 +58,23 @@ def answer(
     relay: Relay,
     conversation: Conversation,
     *,
-    only: str | None = None,
-    allowed: frozenset[str] | None = None,
+    reach: Reach | None = None,
     on_overflow: OnOverflow = "error",
 ) -> Underway:
-    """An answer to this conversation. `only` pins an account by name or id; `allowed` are ids, None means all.
-
-    `on_overflow` is for a conversation that is too long.
-    """
+    """An answer to this conversation by an account within `reach`. `on_overflow` is for one that is too long."""
 
     def open_round(asked: Conversation) -> Answering:
-        return relay.answer(asked, only=only, allowed=allowed, on_overflow=on_overflow)
+        return Answering(relay, asked, reach, on_overflow)
 
     async def search(query: str) -> tuple[SearchHit, ...]:
-        return await relay.search(query, only=only, allowed=allowed)
+        return await relay.search(query, reach)
 
     wish, wanted = conversation.web_search, _wanted(conversation)
     if wish is None:
         return open_round(conversation) if wanted is None else RoundsAnswer(open_round, conversation, wanted)
     query = side_query(conversation)
     if query is not None:
-        return SearchedAnswer(relay, conversation, query, only, allowed)
+        return SearchedAnswer(relay, conversation, query, reach)
     asked = with_function(conversation)
     searching = SearchPlan(asked, wish, search)
     if wanted is None:
@@ -99,14 +98,11 @@ def _wanted(conversation: Conversation) -> Verifying | None:
 class SearchedAnswer:
     """An answer that is only a web search: no model is asked."""
 
-    def __init__(
-        self, relay: Relay, conversation: Conversation, query: str, only: str | None, allowed: frozenset[str] | None
-    ) -> None:
+    def __init__(self, relay: Relay, conversation: Conversation, query: str, reach: Reach | None) -> None:
         self._relay = relay
         self._conversation = conversation
         self._query = query
-        self._only = only
-        self._allowed = allowed
+        self._reach = reach
         self.finish: Finish | None = None
         self.attempts: list[Attempt] = []
         self.notes: list[str] = ["answered by a web search, without a model"]
@@ -118,10 +114,10 @@ class SearchedAnswer:
     async def begin(self) -> list[Event]:
         wish = self._conversation.web_search
         assert wish is not None  # noqa: S101  it is why this class was chosen
-        self.account = self._relay.choose(only=self._only, allowed=self._allowed)
+        self.account = self._relay.choose(self._reach)
 
         async def search(query: str) -> tuple[SearchHit, ...]:
-            return await self._relay.search(query, only=self._only, allowed=self._allowed)
+            return await self._relay.search(query, self._reach)
 
         tokens = estimate_conversation(self._conversation)
         events = await searched(self._query, wish, search, input_tokens=tokens)

@@ -17,7 +17,8 @@ import msgspec
 from kiro.accounts.account import Account
 from kiro.conversation.events import Event, Finish, Start, Usage
 from kiro.conversation.messages import Conversation
-from kiro.relay.relay import Answering, Attempt, Sink
+from kiro.relay.answering import Answering, Sink
+from kiro.relay.trying import Attempt
 
 MAX_ROUNDS: Final = 7
 

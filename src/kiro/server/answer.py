@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from kiro.accounts.pool import Reach
 from kiro.conversation.collect import Answer, Collector
 from kiro.conversation.events import Event, Start
 from kiro.errors import BadClientKey, KiroError
@@ -62,15 +63,12 @@ class Visit:
         self.record.client_key = self.client.id if self.client is not None else None
 
     @property
-    def pinned_account(self) -> str | None:
-        """The account it is to be, by name or id: the path says so, else a header, else the client key's default."""
+    def reach(self) -> Reach:
+        """The account that path or header names; else whichever the client key may use, its default first."""
         named = self.request.match_info.get("account") or self.request.headers.get("x-kiro-account")
-        return named or (self.client.account if self.client is not None else None)
-
-    @property
-    def allowed_accounts(self) -> frozenset[str] | None:
-        """Ids of the accounts that the client key may use; None when all."""
-        return self.client.accounts if self.client is not None else None
+        if self.client is None:
+            return Reach(named)
+        return Reach(named, self.client.accounts, self.client.account)
 
     @property
     def answer_id(self) -> str:
@@ -194,13 +192,7 @@ def conversing(dialect: Dialect, *, exact_usage: bool = False, verb: str | None 
             visit.runtime.settings.context.on_overflow,
             may_trim=ask.may_trim,
         )
-        answering = answer(
-            visit.runtime.relay,
-            ask.conversation,
-            only=visit.pinned_account,
-            allowed=visit.allowed_accounts,
-            on_overflow=policy,
-        )
+        answering = answer(visit.runtime.relay, ask.conversation, reach=visit.reach, on_overflow=policy)
         visit.record.answering = answering
         exchange = _Exchange(visit, dialect, ask, answering)
         try:

@@ -12,7 +12,6 @@ import msgspec
 from aiohttp import web
 
 from kiro import __version__
-from kiro.accounts.pool import Ask
 from kiro.errors import AccountError, KiroError, UnknownModel, UnknownRoute, WrongMethod
 from kiro.protocols import PROTOCOLS, openai_responses
 from kiro.protocols.base import ModelCard, retry_headers
@@ -222,7 +221,7 @@ async def _show_model(visit: Visit) -> web.StreamResponse:
 
 def _within_reach(visit: Visit) -> frozenset[str] | None:
     """Ids of the accounts the client's requests can go to; None when all. Raises as the choice of an account does."""
-    return visit.runtime.turns.eligible(Ask(only=visit.pinned_account, allowed=visit.allowed_accounts))
+    return visit.runtime.turns.eligible(visit.reach.ask())
 
 
 def cards(runtime: Runtime, among: frozenset[str] | None = None) -> list[ModelCard]:
@@ -265,5 +264,5 @@ async def _stats(visit: Visit) -> web.StreamResponse:
 
 
 async def _usage_limits(visit: Visit) -> web.StreamResponse:
-    limits = await visit.runtime.usage_limits(visit.pinned_account, visit.allowed_accounts)
+    limits = await visit.runtime.usage_limits(visit.reach)
     return visit.reply(_ENCODE(limits))

@@ -33,7 +33,7 @@ class ClientKey(msgspec.Struct, frozen=True):
     """A key without its text. `last4` are its last characters, for recognising it.
 
     `accounts` are the ids of the accounts it may use, None for all; empty when those it had are removed.
-    `account` is the id of the one it uses when a request names none, None for whose turn it is.
+    `account` is the id of the one it asks first, None for whose turn it is.
     """
 
     id: str
