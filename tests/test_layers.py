@@ -14,7 +14,7 @@ FLOORS = [
     {"conversation", "storage"},
     {"protocols", "upstream", "auth"},
     {"accounts"},
-    {"relay"},
+    {"relay", "home"},
     {"runtime"},
     {"server", "emulator"},
     {"cli"},

@@ -247,6 +247,6 @@ async def test_models_are_not_asked_of_an_account_that_is_set_aside_or_rests(tmp
         turns = proxy.runtime.turns
         ids = {one.name: one.id for one in proxy.home.accounts.list()}
         proxy.home.accounts.set_state(ids["first"], "invalid")
-        proxy.runtime._reload_accounts()
+        proxy.runtime.roster.reload()
         turns.set_health(ids["second"], Health("throttled", "x", 1.0, 9e9, 1))
         assert [turns.serves(ids[name]) for name in ("first", "second", "third")] == [False, False, True]

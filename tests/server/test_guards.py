@@ -133,7 +133,7 @@ async def test_health_needs_no_key_and_names_nobody(proxy):
     async with proxy.get("/readyz", key=None) as response:
         assert (response.status, await response.text()) == (200, '{"status":"ready","in_flight":0,"waiting":0}')
     proxy.home.accounts.enable("first", False)
-    proxy.runtime._reload_accounts()
+    proxy.runtime.roster.reload()
     async with proxy.get("/readyz", key=None) as response:
         assert response.status == 503
         assert "first" not in await response.text()

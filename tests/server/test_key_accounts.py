@@ -102,7 +102,7 @@ async def test_a_key_whose_accounts_are_all_removed_can_do_nothing(tmp_path, kir
 async def test_a_renamed_account_stays_allowed(tmp_path, kiro):
     async with bound(tmp_path, kiro, accounts=("second",), account="second") as proxy:
         proxy.home.accounts.rename("second", "work")
-        proxy.runtime._reload_accounts()
+        proxy.runtime.roster.reload()
         assert await served_by(proxy) == "work"
 
 

@@ -177,7 +177,7 @@ def company(kiro, person, arn):
 class TestProfiles:
     async def join(self, proxy, imported, name):
         account = await asyncio.to_thread(lambda: proxy.home.accounts.add(imported, name=name).account)
-        proxy.runtime._reload_accounts()
+        proxy.runtime.roster.reload()
         proxy.runtime.turns.refresh()
         return account
 
@@ -215,7 +215,7 @@ class TestProfiles:
 
     async def test_5_a_region_that_contradicts_the_profile_is_given_up_for_the_profile_s(self, two, kiro):
         two.home.accounts.change("first", region="eu-central-1")
-        two.runtime._reload_accounts()
+        two.runtime.roster.reload()
         kiro.faults.add(FOREIGN, account="first")
         await answered(two)
         await two.runtime.settled()

@@ -14,8 +14,8 @@ async def ask(proxy):
 async def told(proxy, name="first"):
     """What upkeep does after use: Kiro is asked, the number is stored, the account is read again."""
     account = proxy.home.accounts.get(name)
-    await proxy.runtime.look_up_usage(account.id)
-    proxy.runtime._reload_accounts()
+    await proxy.runtime.questions.look_up_usage(account.id)
+    proxy.runtime.roster.reload()
 
 
 async def test_overage_is_used_up_to_the_budget_and_then_the_account_rests(tmp_path, kiro):
@@ -51,7 +51,7 @@ async def test_a_raised_budget_frees_the_account(tmp_path, kiro):
         await told(proxy)
         assert (await ask(proxy))[0] == 529
         proxy.home.accounts.set_overage_budget("first", 50.0)
-        proxy.runtime._reload_accounts()
+        proxy.runtime.roster.reload()
         assert (await ask(proxy))[0] == 200
 
 

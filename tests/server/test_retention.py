@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from kiro.runtime import Home, open_runtime
+from kiro.home import Home
+from kiro.runtime import open_runtime
 from kiro.storage import responses_store
 from kiro.storage.responses_store import StoredResponse
 

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from kiro.runtime import log_to_file
+from kiro.home import log_to_file
 from support.forward import Forward
 from support.proxy import running_proxy
 
@@ -44,7 +44,7 @@ async def everything(proxy, kiro, name="first"):
     kiro.people.expire(kiro.people.persons[name])
     status, told = await ask(proxy, f"/a/{name}")
     assert status == 200, told
-    await proxy.runtime.look_up_usage(account.id)
+    await proxy.runtime.questions.look_up_usage(account.id)
     await proxy.runtime.models.refresh(account.id, force=True)
     return {one.operation for one in list(kiro.requests)[: len(kiro.requests) - before]}
 

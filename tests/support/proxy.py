@@ -15,7 +15,8 @@ from kiro.auth.formats import read_import
 from kiro.emulator.accounts import Person
 from kiro.emulator.seed import social_file
 from kiro.emulator.server import Emulator
-from kiro.runtime import Home, Runtime, open_runtime
+from kiro.home import Home
+from kiro.runtime import Runtime, open_runtime
 from kiro.server.app import make_app
 
 KEY = "sk-test-0123456789"

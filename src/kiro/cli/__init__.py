@@ -90,7 +90,7 @@ def _logged(error: Exception) -> str:
     """Writes the traceback to the log file; says where it is."""
     import logging
 
-    from kiro.runtime import Home, log_to_file
+    from kiro.home import Home, log_to_file
 
     try:
         home = Home()

@@ -15,7 +15,7 @@ from kiro.cli import render
 from kiro.cli.opening import ago
 
 if TYPE_CHECKING:
-    from kiro.runtime import Home
+    from kiro.home import Home
 
 _KINDS = {
     "social": "social",

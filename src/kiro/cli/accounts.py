@@ -14,7 +14,7 @@ from kiro.errors import KiroError, UsageError
 
 if TYPE_CHECKING:
     from kiro.accounts.account import Account
-    from kiro.runtime import Home
+    from kiro.home import Home
     from kiro.upstream.queries import UsageLimits
 
 app = new_app("List, import and change accounts.\n\nExample: `kiro accounts import kiro-auth-token.json`.")
@@ -191,7 +191,7 @@ async def _usage(home: "Home", accounts: "list[Account]") -> list[_Refreshed]:
         done: list[_Refreshed] = []
         for account in accounts:
             try:
-                limits = await runtime.usage(account.id)
+                limits = await runtime.questions.usage(account.id)
             except KiroError as error:
                 done.append(_Refreshed(account, error))
             else:

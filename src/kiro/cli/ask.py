@@ -15,8 +15,8 @@ from kiro.errors import UnknownModel, UsageError
 
 if TYPE_CHECKING:
     from kiro.conversation.events import Event, Finish
+    from kiro.home import Home
     from kiro.relay.answering import Answering
-    from kiro.runtime import Home
 
 app = new_app()
 

@@ -17,7 +17,7 @@ from kiro.accounts.showing import Shown
 from kiro.cli import account_words, healthz, ports
 from kiro.cli.opening import ago, plural, server_url
 from kiro.errors import KiroError
-from kiro.runtime import Home
+from kiro.home import Home
 
 Level = Literal["ok", "warning", "failed"]
 
@@ -206,7 +206,7 @@ async def ask_kiro(home: Home) -> list[Finding]:
             if not account.enabled:
                 continue
             try:
-                limits = await runtime.usage(account.id)
+                limits = await runtime.questions.usage(account.id)
             except KiroError as error:
                 found.append(Finding(what, "failed", error.message, error.hint))
             else:

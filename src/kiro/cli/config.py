@@ -20,7 +20,7 @@ from kiro.storage.settings import SETTINGS, Loaded, Setting, known, load, parse_
 from kiro.storage.settings_file import set_value, unset_value
 
 if TYPE_CHECKING:
-    from kiro.runtime import Home
+    from kiro.home import Home
 
 app = new_app("Read and change settings.\n\nExample: `kiro config set server.port 9000`.")
 

@@ -16,7 +16,7 @@ from kiro.errors import PortTaken
 
 if TYPE_CHECKING:
     from kiro.emulator.server import Emulator
-    from kiro.runtime import Home
+    from kiro.home import Home
 
 app = new_app()
 
@@ -47,7 +47,8 @@ def demo(
 
 async def _demo(folder: Path, port: int) -> None:
     from kiro.emulator.server import Emulator
-    from kiro.runtime import Home, log_to_file, open_runtime
+    from kiro.home import Home, log_to_file
+    from kiro.runtime import open_runtime
     from kiro.server import serving
 
     async with Emulator(pace_ms=_PACE_MS) as emulator:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kiro.accounts.account import Account
     from kiro.auth.exports import ExportFormat
     from kiro.auth.records import ImportedAccount
-    from kiro.runtime import Home
+    from kiro.home import Home
 
 PASSPHRASE_NAME = "KIRO_EXPORT_PASSPHRASE"  # noqa: S105  # the name of a variable
 _SHORTEST = 8

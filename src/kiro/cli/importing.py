@@ -15,7 +15,7 @@ from kiro.errors import KiroError, UsageError
 if TYPE_CHECKING:
     from kiro.auth.formats import ImportReport
     from kiro.auth.records import ImportedAccount
-    from kiro.runtime import Home
+    from kiro.home import Home
 
 _MAX_BYTES = 256 * 1024 * 1024
 """A Kiro CLI database holds conversations, too, and may be large."""
@@ -216,7 +216,7 @@ async def check_online(home: "Home", taken: list[Taken]) -> list[Taken]:
     async with open_runtime(home, background=False) as runtime:
         for one in taken:
             try:
-                remember_usage(home, one.id, await runtime.usage(one.id))
+                remember_usage(home, one.id, await runtime.questions.usage(one.id))
             except KiroError as error:
                 said = error.full_text()
             else:

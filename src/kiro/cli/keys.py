@@ -14,8 +14,8 @@ from kiro.cli.table import new_app
 from kiro.errors import UsageError
 
 if TYPE_CHECKING:
+    from kiro.home import Home
     from kiro.redaction import Secret
-    from kiro.runtime import Home
     from kiro.storage.client_keys import ClientKey
 
 app = new_app("Make and change the keys that clients show.\n\nExample: `kiro keys create laptop`.")

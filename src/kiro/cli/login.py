@@ -12,7 +12,7 @@ from kiro.errors import UsageError
 
 if TYPE_CHECKING:
     from kiro.auth.social import SocialPlace
-    from kiro.runtime import Home
+    from kiro.home import Home
 
 app = new_app("Sign in with a Kiro account.\n\nExample: `kiro login device`.")
 

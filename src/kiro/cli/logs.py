@@ -15,7 +15,7 @@ from kiro.cli.table import new_app
 from kiro.errors import UsageError
 
 if TYPE_CHECKING:
-    from kiro.runtime import Home
+    from kiro.home import Home
     from kiro.storage.request_log import Filters, RequestRow
 
 app = new_app()

@@ -10,7 +10,7 @@ from kiro.cli.table import new_app
 from kiro.errors import KiroError
 
 if TYPE_CHECKING:
-    from kiro.runtime import Home
+    from kiro.home import Home
     from kiro.upstream.catalogue import Model
 
 app = new_app()

@@ -12,7 +12,7 @@ from kiro.errors import KiroError, UsageError
 
 if TYPE_CHECKING:
     from kiro.accounts.account import Account
-    from kiro.runtime import Home
+    from kiro.home import Home
 
 Choice = Literal["own", "follow", "shared", "take-over"]
 

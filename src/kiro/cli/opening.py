@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from kiro.cli import prompt
-from kiro.runtime import Home
+from kiro.home import Home
 
 T = TypeVar("T")
 

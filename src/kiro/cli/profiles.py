@@ -10,7 +10,7 @@ from kiro.errors import KiroError, UsageError
 if TYPE_CHECKING:
     from kiro.accounts.account import Account
     from kiro.auth.profiles import Profile
-    from kiro.runtime import Home
+    from kiro.home import Home
 
 CHOOSE: Final = "list"
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from kiro.auth.loopback import Loopback
     from kiro.auth.steps import Browse, ShowCode
+    from kiro.home import Home
     from kiro.redaction import Secret
-    from kiro.runtime import Home
 
 _LOOK_S: Final = 0.3
 _WRONG: Final = "This was not the address of this sign-in. It begins with http://localhost or http://127.0.0.1."

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from kiro.auth.discover import Candidate
     from kiro.auth.formats import ImportReport
     from kiro.auth.records import ImportedAccount
+    from kiro.home import Home
     from kiro.redaction import Secret
-    from kiro.runtime import Home
 
 _KIRO_FORMATS = frozenset({"kiro-ide-token", "aws-sso-cache-token"})
 _NOT_FOR_KIRO = "a sign-in of AWS tools, which Kiro does not take"

@@ -11,7 +11,7 @@ from kiro.cli.table import new_app
 from kiro.errors import PortTaken
 
 if TYPE_CHECKING:
-    from kiro.runtime import Home
+    from kiro.home import Home
 
 app = new_app()
 
@@ -31,7 +31,7 @@ def serve(
     10 seconds after Ctrl-C; a second Ctrl-C ends at once.
     Example: `kiro serve --port 9000`.
     """
-    from kiro.runtime import log_to_file
+    from kiro.home import log_to_file
 
     with opened_home({"server.host": host, "server.port": port}) as home:
         for text in home.loaded.warnings:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kiro.auth.profiles import Profile
     from kiro.auth.records import ImportedAccount
     from kiro.auth.steps import Browse, Flow, ShowCode, Trust
-    from kiro.runtime import Home
+    from kiro.home import Home
 
     Send = Callable[[HttpAsk], Awaitable[HttpReply]]
 

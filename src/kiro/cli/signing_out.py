@@ -15,7 +15,7 @@ from kiro.errors import KiroError
 
 if TYPE_CHECKING:
     from kiro.accounts.directory import Removed
-    from kiro.runtime import Home
+    from kiro.home import Home
 
 _PATIENCE_S: Final = 10.0
 

@@ -11,7 +11,7 @@ from kiro.cli.opening import opened_home, server_url
 from kiro.cli.table import new_app
 
 if TYPE_CHECKING:
-    from kiro.runtime import Home
+    from kiro.home import Home
 
 app = new_app()
 

@@ -9,7 +9,7 @@ from kiro.errors import KiroError
 
 if TYPE_CHECKING:
     from kiro.auth.discover import Candidate, System
-    from kiro.runtime import Home
+    from kiro.home import Home
 
 _NO_PERSONS = frozenset({"Public", "Default", "Default User", "All Users"})
 

@@ -16,7 +16,7 @@ from kiro.errors import AccountError, KiroError, UnknownModel, UnknownRoute, Wro
 from kiro.protocols import PROTOCOLS, openai_responses
 from kiro.protocols.base import ModelCard, retry_headers
 from kiro.runtime import Runtime
-from kiro.server import login_page
+from kiro.server import login_page, numbers
 from kiro.server.answer import PATIENCE, RUNTIME, Dialect, Visit, conversing, counting, guarded
 from kiro.server.responses import ResponsesDialect, delete, input_items, no_websocket, show
 from kiro.server.stream import Patience
@@ -259,10 +259,10 @@ def _card(model: Model, shown_id: str, note: str = "") -> ModelCard:
 
 
 async def _stats(visit: Visit) -> web.StreamResponse:
-    totals: dict[str, Any] = await visit.runtime.stats(visit.client)
+    totals: dict[str, Any] = await numbers.stats(visit.runtime, visit.client)
     return visit.reply(_ENCODE(totals))
 
 
 async def _usage_limits(visit: Visit) -> web.StreamResponse:
-    limits = await visit.runtime.usage_limits(visit.reach)
+    limits = await numbers.usage_limits(visit.runtime, visit.reach)
     return visit.reply(_ENCODE(limits))
