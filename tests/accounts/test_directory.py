@@ -236,3 +236,12 @@ def test_the_database_holds_no_secret(directory, tmp_path):
 def test_an_account_can_be_shown_as_json(directory):
     account = directory.add(social(email="a@x.org")).account
     assert b'"email":"a@x.org"' in msgspec.json.encode(account)
+
+
+def test_kiro_tells_the_owner_only_where_nobody_is_known(directory):
+    account = directory.add(social()).account
+    directory.set_person(account.id, "sue@example.com", None)
+    directory.set_person(account.id, "other@example.com", "d-1.sue")
+    directory.set_person(account.id, None, None)
+    told = directory.get(account.id)
+    assert (told.email, told.user_id) == ("sue@example.com", "d-1.sue")

@@ -256,6 +256,14 @@ class AccountDirectory:
             text = msgspec.json.encode(usage).decode()
             change.run("UPDATE accounts SET usage = ? WHERE id = ?", (text, account_id))
 
+    def set_person(self, account_id: str, email: str | None, user_id: str | None) -> None:
+        """What Kiro tells of the owner, where nothing is known yet."""
+        with self._database.change() as change:
+            for column, told in (("email", email), ("user_id", user_id)):
+                if told:
+                    sql = f"UPDATE accounts SET {column} = ? WHERE id = ? AND {column} IS NULL"  # noqa: S608  constant names
+                    change.run(sql, (told, account_id))
+
     def remove(self, name: str) -> Removed:
         """Forget the account and its secrets; they are handed out once more, for ending the session at its service."""
         account = self.get(name)

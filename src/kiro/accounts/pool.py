@@ -198,7 +198,7 @@ def _explain(standings: Collection[Standing], ask: Ask, view: View, now: float) 
     if not standings:
         raise SignInNeeded(
             "There is no account yet.",
-            hint="`kiro accounts import FILE` reads a sign-in of another program, `kiro login key` takes a Kiro API key.",
+            hint="`kiro accounts add` asks step by step; `kiro accounts import FILE` reads a sign-in of another program.",
         )
     usable = [one for one in standings if one.usable]
     if not usable:

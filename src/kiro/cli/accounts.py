@@ -1,6 +1,5 @@
 """`kiro accounts`: list, show and change accounts."""
 
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -195,18 +194,8 @@ async def _usage(home: "Home", accounts: "list[Account]") -> list[_Refreshed]:
             except KiroError as error:
                 done.append(_Refreshed(account, error))
             else:
-                remember_usage(home, account.id, limits)
                 done.append(_Refreshed(home.accounts.get(account.id), None, limits))
     return done
-
-
-def remember_usage(home: "Home", account_id: str, limits: "UsageLimits") -> None:
-    """Keeps the credits Kiro told, for lists that do not ask."""
-    from kiro.accounts.account import usage_snapshot
-
-    snapshot = usage_snapshot(limits, time.time())
-    if snapshot is not None:
-        home.accounts.set_usage(account_id, snapshot)
 
 
 def _chosen(home: "Home", names: list[str] | None) -> "list[Account]":

@@ -196,7 +196,6 @@ CHECKS: Final[dict[str, Check]] = {
 
 async def ask_kiro(home: Home) -> list[Finding]:
     """Asks Kiro for the credits of every account: sign-in, way and account work, or the finding says what does not."""
-    from kiro.cli.accounts import remember_usage
     from kiro.runtime import open_runtime
 
     found: list[Finding] = []
@@ -210,7 +209,6 @@ async def ask_kiro(home: Home) -> list[Finding]:
             except KiroError as error:
                 found.append(Finding(what, "failed", error.message, error.hint))
             else:
-                remember_usage(home, account.id, limits)
                 used = (
                     ""
                     if limits.used is None or limits.limit is None

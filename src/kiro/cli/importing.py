@@ -209,14 +209,13 @@ def _take(home: "Home", imported: "ImportedAccount", name: str | None, followed:
 
 
 async def check_online(home: "Home", taken: list[Taken]) -> list[Taken]:
-    from kiro.cli.accounts import remember_usage
     from kiro.runtime import open_runtime
 
     checked: list[Taken] = []
     async with open_runtime(home, background=False) as runtime:
         for one in taken:
             try:
-                remember_usage(home, one.id, await runtime.questions.usage(one.id))
+                await runtime.questions.usage(one.id)
             except KiroError as error:
                 said = error.full_text()
             else:

@@ -95,7 +95,7 @@ def list_(as_json: bool = _JSON) -> None:
             )
             for key in listed
         ]
-        render.table(("NAME", "STATE", "ENDS WITH", "ACCOUNTS", "DEFAULT", "MADE"), rows)
+        render.table(("NAME", "STATE", "ENDS WITH", "ACCOUNTS", "FIRST", "MADE"), rows)
     else:
         render.note("There is no client key yet; `kiro serve` makes the first, `kiro keys create NAME` another.")
 

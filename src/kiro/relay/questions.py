@@ -68,7 +68,7 @@ class Questions:
             raise
 
     async def look_up_usage(self, account_id: str) -> UsageLimits:
-        """Credits of one account, asked of Kiro now and kept for lists and for the choice of accounts."""
+        """Credits of one account, asked of Kiro now and kept, with whose they are."""
         access = await self._keeper.access(account_id)
 
         def read(status: int, headers: Mapping[str, str], body: bytes) -> UsageLimits:
@@ -77,10 +77,14 @@ class Questions:
         limits: UsageLimits = await self._ask(access, queries.usage_ask, read)
         self._usage[account_id] = (time.time(), limits)
         self._failed.pop(account_id, None)
+        await asyncio.to_thread(self._keep, account_id, limits)
+        return limits
+
+    def _keep(self, account_id: str, limits: UsageLimits) -> None:
         snapshot = usage_snapshot(limits, time.time())
         if snapshot is not None:
-            await asyncio.to_thread(self._directory.set_usage, account_id, snapshot)
-        return limits
+            self._directory.set_usage(account_id, snapshot)
+        self._directory.set_person(account_id, limits.email, limits.user_id)
 
     def usage_asked_at(self, account_id: str) -> float | None:
         """When Kiro told the credits last, in seconds since 1970."""
