@@ -7,6 +7,7 @@ own shape, after it the dialect's error event and an aborted connection.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -212,10 +213,9 @@ class _Exchange:
         settings = visit.runtime.settings.relay
         self._visit = visit
         self._dialect = dialect
-        self._protocol = protocol = dialect.protocol
+        self._protocol = dialect.protocol
         self._ask = ask
         self._answering = answering
-        self._renderer = protocol.renderer(ask, visit.answer_id)
         content_type = self._renderer.content_type if ask.stream else "application/json"
         self._stream = ClientStream(
             visit.request,
@@ -227,6 +227,11 @@ class _Exchange:
             first_wait_s=settings.first_event_wait_s,
             ping_s=settings.ping_s,
         )
+
+    @cached_property
+    def _renderer(self) -> Renderer:
+        """Made for answers that are streamed."""
+        return self._protocol.renderer(self._ask, self._visit.answer_id)
 
     async def streamed(self) -> web.StreamResponse:
         """Every batch of events as it comes."""

@@ -87,15 +87,17 @@ async def read_body(request: web.Request, settings: Settings) -> bytes:
     limit = settings.server.max_body_mb * 1024 * 1024
     if request.content_length is not None and request.content_length > limit:
         raise too_large
-    body = bytearray()
+    pieces: list[bytes] = []
+    size = 0
     try:
         while piece := await request.content.readany():
-            body += piece
-            if len(body) > limit:
+            pieces.append(piece)
+            size += len(piece)
+            if size > limit:
                 raise too_large
     except (web.RequestPayloadError, ValueError) as error:
         raise InvalidRequest("The body ended early or its Content-Encoding does not fit.") from error
-    return bytes(body)
+    return b"".join(pieces)
 
 
 @lru_cache(64)
