@@ -116,6 +116,14 @@ def test_writing_a_row_twice_keeps_one(database):
     assert len(query(database, Filters())) == 2
 
 
+def test_many_rows_are_written_in_their_order_with_their_attempts(database):
+    written = [row(number, attempts=FULL.attempts) for number in range(1, 502)]
+    append_many(database, [*written, written[0]])
+    assert [one.id for one in query(database, Filters(after=0, limit=1000))] == [one.id for one in written]
+    assert all(get(database, one.id).attempts == FULL.attempts for one in (written[0], written[200], written[-1]))
+    assert len(database.rows("SELECT * FROM attempts")) == 2 * 501
+
+
 @pytest.mark.parametrize(
     ("filters", "found"),
     [
