@@ -5,11 +5,16 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from hypothesis import HealthCheck, settings
 
 from kiro.emulator.server import Emulator
 from support.asking import Asker
 from support.clock import FakeClock
 from support.proxy import Proxy, running_proxy
+
+# A test says what is right, whatever else the machine does meanwhile.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture

@@ -124,7 +124,8 @@ def test_a_damaged_database_is_told_apart_from_one_where_nobody_is_signed_in():
 
 def test_broken_json_is_told_by_line_and_column_and_never_quoted():
     report = read((CASES / "edge/trailing-comma.json").read_bytes())
-    assert report.position == "line 4, column 1"
+    # the comma, or the place behind it: Python's wording changed with 3.13
+    assert report.position in ("line 3, column 25", "line 4, column 1")
 
 
 def test_a_huge_input_is_refused_before_it_is_read():

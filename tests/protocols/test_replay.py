@@ -234,7 +234,7 @@ _outcomes = st.tuples(st.sampled_from(["sunny", "日本\n語", '{"a": 1}']), st.
 
 @pytest.mark.parametrize(("begun", "continued"), PAIRS, ids=[" → ".join(pair) for pair in PAIRS])
 @given(rounds=st.lists(st.lists(_outcomes, min_size=1, max_size=3), min_size=1, max_size=2), dice=st.randoms())
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_nothing_is_lost_between(begun, continued, rounds, dice):
     turns = [Said("What is this?", picture(0))]
     wanted, pictures = [], [picture(0)]

@@ -156,14 +156,14 @@ def test_documents_of_a_reminder_are_kept():
     assert "words\nmore" in mended.messages[0].parts[-1].text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(conversations)
 def test_repaired_twice_is_repaired_once(conversation):
     once = repair(conversation)
     assert repair(once) == once
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(conversations)
 def test_every_word_of_the_user_survives(conversation):
     words = [

@@ -213,7 +213,7 @@ def test_a_picture_costs_by_its_area_not_by_its_bytes():
     assert 250 < request(said(user(Image(ONE_PIXEL, "image/png"), "see"))).estimate - small < 300
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(conversations)
 def test_kiro_takes_whatever_a_client_can_say(conversation):
     """Signatures aside: the emulator knows which ones it made."""
@@ -226,7 +226,7 @@ def test_kiro_takes_whatever_a_client_can_say(conversation):
     assert asked.body == build(silent, model, conversation_id="c", continuation_id="k", origin="AI_EDITOR").body
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(conversations)
 def test_what_nobody_prepared_is_taken_too(conversation):
     model = MODELS[conversation.model]

@@ -166,7 +166,7 @@ _json = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(_json)
 def test_kiro_takes_whatever_comes_out(schema):
     clean = cleaned(schema)
