@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kiro.cli.completions import FILES, script
-from kiro.storage.settings import SETTINGS
+from kiro.storage.setting_rows import SETTINGS
 
 FOLDER = Path(__file__).parents[2] / "completions"
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from kiro.storage.settings import SETTINGS
+from kiro.storage.setting_rows import SETTINGS
 
 
 def test_the_list_has_every_setting_with_value_default_source_and_help(kiro):

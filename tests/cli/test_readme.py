@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kiro.cli.completions import places
-from kiro.storage.settings import SETTINGS
+from kiro.storage.setting_rows import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -22,7 +22,8 @@ from kiro.storage.setting_kinds import (
     from_text,
     from_toml,
 )
-from kiro.storage.settings import BY_KEY, SETTINGS, Origin, differences, known, load, parse_text
+from kiro.storage.setting_rows import BY_KEY, SETTINGS
+from kiro.storage.settings import Origin, differences, known, load, parse_text
 from kiro.storage.settings_file import set_value, unset_value
 
 

@@ -94,7 +94,7 @@ def _options(command: Any) -> tuple[tuple[str, str], ...]:
 
 def _values(path: str) -> tuple[tuple[str, str], ...]:
     if path in ("/config/get", "/config/set", "/config/unset"):
-        from kiro.storage.settings import SETTINGS
+        from kiro.storage.setting_rows import SETTINGS
 
         return tuple((setting.key, setting.help) for setting in SETTINGS)
     if path == "/login/remote":

@@ -16,7 +16,8 @@ from kiro.cli.table import new_app
 from kiro.errors import KiroError, UsageError
 from kiro.redaction import without_password
 from kiro.storage import proxy_password
-from kiro.storage.settings import SETTINGS, Loaded, Setting, known, load, parse_text
+from kiro.storage.setting_rows import SETTINGS, Setting
+from kiro.storage.settings import Loaded, known, load, parse_text
 from kiro.storage.settings_file import set_value, unset_value
 
 if TYPE_CHECKING:
