@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from kiro.accounts.account import UsageSnapshot
-from kiro.accounts.directory import AccountDirectory, free_name, suggested_name
-from kiro.auth.credentials import ApiKeyCredentials, BuilderIdCredentials, IdcCredentials, OidcClient, SocialCredentials
+from kiro.accounts.directory import AccountDirectory
+from kiro.auth.credentials import BuilderIdCredentials, IdcCredentials, OidcClient, SocialCredentials
 from kiro.auth.records import ImportedAccount
 from kiro.errors import UsageError
 from kiro.redaction import Secret
@@ -98,26 +98,9 @@ def test_adding_again_renews_the_secrets_and_keeps_name_priority_and_id(director
     assert directory.credentials(account.id).refresh_token == Secret("new")
 
 
-@pytest.mark.parametrize(
-    ("imported", "name"),
-    [
-        (social(email="ann.b@example.com"), "ann.b"),
-        (social(email="ann+kiro@example.com"), "ann-kiro"),
-        (social(name="My Work!"), "My-Work"),
-        (social(provider="Github"), "github"),
-        (social(), "social"),
-        (ImportedAccount(index=0, credentials=ApiKeyCredentials(api_key=Secret("k"))), "api-key"),
-        (ImportedAccount(index=0, credentials=BuilderIdCredentials(refresh_token=Secret("k"))), "builder-id"),
-    ],
-)
-def test_a_name_is_made_from_what_is_known(imported, name):
-    assert suggested_name(imported) == name
-
-
 def test_a_taken_name_gets_a_number(directory):
     names = [directory.add(social(str(number), provider="Google")).account.name for number in range(3)]
     assert names == ["google", "google-2", "google-3"]
-    assert free_name("a", {"a", "a-2"}.__contains__) == "a-3"
 
 
 @pytest.mark.parametrize("name", ["", "-a", ".a", "a b", "a/b", "ä", "x" * 65])

@@ -12,18 +12,17 @@ another process changed something.
 
 import re
 import secrets
-import sqlite3
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
 
-from kiro.accounts import health_rows
+from kiro.accounts import account_rows, health_rows
 from kiro.accounts.account import Account, Mode, State, UsageSnapshot
 from kiro.accounts.health import Health
 from kiro.accounts.identity import SIGNS, is_newer, no_other, with_what_was_known
+from kiro.accounts.naming import check_name, free_name, suggested_name
 from kiro.auth.credentials import (
     ApiKeyCredentials,
     Credentials,
@@ -46,8 +45,6 @@ from kiro.storage.vault import Vault
 _CREDENTIALS: Final = "credentials"
 _PROXY: Final = "proxy"
 _ROTATED: Final = "rotated"
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_COLUMNS: Final = Account.__struct_fields__
 _MACHINE_ID: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -84,11 +81,14 @@ class AccountDirectory:
 
     def list(self) -> list[Account]:
         """All accounts, in the order they are used and shown."""
-        return [_read(row) for row in self._database.rows("SELECT * FROM accounts ORDER BY priority, created_at, id")]
+        return [
+            account_rows.read(row)
+            for row in self._database.rows("SELECT * FROM accounts ORDER BY priority, created_at, id")
+        ]
 
     def find(self, name: str) -> Account | None:
         row = self._database.row("SELECT * FROM accounts WHERE id = ? OR name = ? ORDER BY id <> ?", (name, name, name))
-        return None if row is None else _read(row)
+        return None if row is None else account_rows.read(row)
 
     def get(self, name: str) -> Account:
         """Raises UsageError naming what there is."""
@@ -133,8 +133,7 @@ class AccountDirectory:
         if imported.proxy is not None:
             self._vault.put(account.id, _PROXY, imported.proxy.reveal().encode())
         with self._database.change() as change:
-            marks = ", ".join("?" * len(_COLUMNS))
-            change.run(f"INSERT INTO accounts ({', '.join(_COLUMNS)}) VALUES ({marks})", _stored(account))  # noqa: S608  # constant column names
+            account_rows.insert(change, account)
         return Added(account, merged=False)
 
     def known(self, imported: ImportedAccount, source: str | None = None) -> Account | None:
@@ -253,8 +252,7 @@ class AccountDirectory:
 
     def set_usage(self, account_id: str, usage: UsageSnapshot) -> None:
         with self._database.change() as change:
-            text = msgspec.json.encode(usage).decode()
-            change.run("UPDATE accounts SET usage = ? WHERE id = ?", (text, account_id))
+            account_rows.update(change, account_id, {"usage": usage})
 
     def set_person(self, account_id: str, email: str | None, user_id: str | None) -> None:
         """What Kiro tells of the owner, where nothing is known yet."""
@@ -356,43 +354,9 @@ class AccountDirectory:
             raise UsageError(f"There is already an account named {other.name}.", hint="Choose another name.")
 
     def _update(self, account_id: str, **changes: Any) -> Account:
-        columns = ", ".join(f"{name} = ?" for name in changes)
-        values = [_column(value) for value in changes.values()]
         with self._database.change() as change:
-            change.run(f"UPDATE accounts SET {columns} WHERE id = ?", (*values, account_id))  # noqa: S608  # column names are constants of the callers
+            account_rows.update(change, account_id, changes)
         return self.get(account_id)
-
-
-def check_name(name: str) -> None:
-    """Raises UsageError when a text cannot be the name of an account."""
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{name!r} cannot be the name of an account.",
-            hint="1 to 64 letters, digits, dots, underscores and dashes; the first one a letter or digit.",
-        )
-
-
-def suggested_name(imported: ImportedAccount) -> str:
-    """A name from what is known: the name or email it came with, else its provider or kind."""
-    if imported.name and _NAME.fullmatch(imported.name):
-        return imported.name
-    kind = kind_of(imported.credentials)
-    words = {"builder_id": "builder-id", "idc": "identity-center", "external_idp": "company", "api_key": "api-key"}
-    candidates = (imported.name, (imported.email or "").partition("@")[0], imported.provider, words.get(kind))
-    for text in candidates:
-        clean = re.sub(r"[^A-Za-z0-9._-]+", "-", text or "").strip("._-")[:60]
-        if clean:
-            return clean.lower() if text == imported.provider else clean
-    return "social"
-
-
-def free_name(wanted: str, taken: Callable[[str], bool]) -> str:
-    """The wanted name, or the first `name-2`, `name-3`, … that is free."""
-    name, number = wanted, 1
-    while taken(name):
-        number += 1
-        name = f"{wanted}-{number}"
-    return name
 
 
 def _first_state(imported: ImportedAccount) -> State:
@@ -401,21 +365,3 @@ def _first_state(imported: ImportedAccount) -> State:
     if not can_refresh(credentials) and not isinstance(credentials, ApiKeyCredentials) and expiry(credentials) is None:
         return "misconfigured"
     return "active"
-
-
-def _stored(account: Account) -> tuple[Any, ...]:
-    return tuple(_column(getattr(account, name)) for name in _COLUMNS)
-
-
-def _column(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return msgspec.json.encode(value).decode() if isinstance(value, UsageSnapshot) else value
-
-
-def _read(row: sqlite3.Row) -> Account:
-    values = {name: row[name] for name in _COLUMNS}
-    values["enabled"] = bool(values["enabled"])
-    if values["usage"] is not None:
-        values["usage"] = msgspec.json.decode(values["usage"])
-    return msgspec.convert(values, Account)

@@ -62,7 +62,7 @@ class Screen:
 
 def sign_in(home: "Home", flow: "Flow", name: str | None, screen: Screen | None = None) -> None:
     """Do a sign-in to its end and show the account. Raises what kept it from coming about; nothing is changed then."""
-    from kiro.accounts.directory import check_name
+    from kiro.accounts.naming import check_name
 
     if name is not None:
         check_name(name)
