@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from kiro.auth.exports import FORMATS
+
 CASES = Path(__file__).parents[1] / "cases" / "auth" / "imports"
 PASSPHRASE = {"KIRO_EXPORT_PASSPHRASE": "correct horse"}
 
@@ -217,7 +219,7 @@ def test_is_told_and_changes_nothing(two, file, change, passphrase, message):
 
 REFUSED = {
     "a foreign format without --plain": (["--format", "kiro-rs"], "--plain"),
-    "a format there is none of": (["--format", "xml"], "kiro-rs"),
+    "a format there is none of": (["--format", "xml"], f"There are {', '.join(FORMATS)}."),
     "an account there is none of": (["nobody"], "There is no account"),
     "no passphrase": ([], "A passphrase is needed."),
 }

@@ -3,7 +3,7 @@
 import typer
 
 from kiro.cli import modes, profiles, prompt, render
-from kiro.cli.opening import opened_home
+from kiro.cli.opening import one_of, opened_home
 from kiro.errors import UsageError
 from kiro.upstream.endpoints import API_REGIONS, Flavour
 
@@ -55,7 +55,8 @@ def set_(
         raise UsageError("Nothing to set was given.", hint="For example: `kiro accounts set work --priority 1`.")
     if region not in (None, "none", *API_REGIONS):
         raise UsageError(f"Kiro does not answer in {region}.", hint=f"It answers in {', '.join(API_REGIONS)}.")
-    chosen, wanted = _flavour(flavour), modes.read(mode)
+    chosen = None if flavour is None else one_of(_FLAVOURS, flavour, "API flavour")
+    wanted = modes.read(mode)
     budget = _credits(overage_budget)
     profiles.check(profile)
     with opened_home() as home:
@@ -86,12 +87,3 @@ def _credits(text: str | None) -> float | None:
             f"{text!r} is no number of credits.", hint="0 uses no overage at all; `none` lifts the budget."
         )
     return value
-
-
-def _flavour(text: str | None) -> Flavour | None:
-    for flavour in _FLAVOURS:
-        if text == flavour:
-            return flavour
-    if text is not None:
-        raise UsageError(f"There is no API flavour {text!r}.", hint=f"There are {', '.join(_FLAVOURS)}.")
-    return None

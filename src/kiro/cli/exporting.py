@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from kiro.cli import account_words, prompt, render
-from kiro.cli.opening import opened_home, plural
+from kiro.cli.opening import one_of, opened_home, plural
 from kiro.errors import Cancelled, KiroError, UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PASSPHRASE_NAME = "KIRO_EXPORT_PASSPHRASE"  # noqa: S105  # the name of a variable
 _SHORTEST = 8
-_FORMATS = ("kiro", "kiro-rs", "account-manager", "kiro-go", "kiro-gateway", "cliproxyapi")
+_FORMATS: "tuple[ExportFormat, ...]" = ("kiro", "kiro-rs", "account-manager", "kiro-go", "kiro-gateway", "cliproxyapi")
 _NAMES = typer.Argument(None, metavar="[NAME]...", help="Names or ids; all accounts when none is given.")
 
 
@@ -39,7 +39,7 @@ def export(
     Only kiro's own format can be sealed by a passphrase (asked for, or in KIRO_EXPORT_PASSPHRASE); the others need --plain.
     `kiro accounts import FILE` reads all of them. Example: `kiro accounts export work -o work.kiro`.
     """
-    chosen = _format(form)
+    chosen = one_of(_FORMATS, form, "format")
     if chosen != "kiro" and not plain:
         raise UsageError(f"{chosen} files hold the sign-ins in the open.", hint="Add --plain if that is what you want.")
     target = None if output == "-" else Path(output).expanduser().absolute()
@@ -67,15 +67,6 @@ def passphrase_for_import(check: "Callable[[], object]") -> str:
     if not prompt.can_ask():
         raise UsageError("The file is sealed by a passphrase.", hint=f"Set {PASSPHRASE_NAME}, or use a terminal.")
     return prompt.hidden("Passphrase of the file: ")
-
-
-def _format(text: str) -> "ExportFormat":
-    from kiro.auth.exports import FORMATS
-
-    for form in FORMATS:
-        if text == form:
-            return form
-    raise UsageError(f"There is no format {text!r}.", hint=f"There are {', '.join(_FORMATS)}.")
 
 
 def _carried(read: "list[ImportedAccount]", form: "ExportFormat") -> "list[ImportedAccount]":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import typer
 
 from kiro.cli import prompt, render
-from kiro.cli.opening import run_async
+from kiro.cli.opening import one_of, run_async
 from kiro.errors import KiroError, UsageError
 
 if TYPE_CHECKING:
@@ -35,12 +35,7 @@ OPTION: Final[Any] = typer.Option(
 
 def read(text: str | None) -> Choice | None:
     """The mode a person named."""
-    for choice in _CHOICES:
-        if text == choice:
-            return choice
-    if text is not None:
-        raise UsageError(f"There is no mode {text!r}.", hint=f"There are {', '.join(_CHOICES)}.")
-    return None
+    return None if text is None else one_of(_CHOICES, text, "mode")
 
 
 def warn(choice: Choice, source: Path | None) -> None:

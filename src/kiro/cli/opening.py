@@ -2,15 +2,17 @@
 
 import os
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from kiro.cli import prompt
+from kiro.errors import UsageError
 from kiro.home import Home
 
 T = TypeVar("T")
+Word = TypeVar("Word", bound=str)
 
 _SECRET_VARIABLES: Final = (
     "KIRO_VAULT_PASSPHRASE",
@@ -97,6 +99,14 @@ def span(seconds: float) -> str:
 def local(seconds: float) -> str:
     """Seconds since 1970 as local date and time."""
     return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def one_of(words: Sequence[Word], text: str, what: str) -> Word:
+    """The word of `words` that a person gave. Raises UsageError naming them all; `what` they are is in the sentence."""
+    for word in words:
+        if text == word:
+            return word
+    raise UsageError(f"There is no {what} {text!r}.", hint=f"There are {', '.join(words)}.")
 
 
 def plural(count: int, word: str) -> str:
