@@ -6,6 +6,7 @@ import pytest
 
 from kiro.emulator.answers import RawEvent
 from kiro.emulator.faults import HttpError, Replay
+from support.asked import saying
 from support.sse import blocks_of, records
 
 MODEL = "claude-sonnet-4-5"
@@ -26,16 +27,6 @@ PERSON = {
 def ask(*lines, **more):
     text = "\n".join(["Test.", *(f"EMULATE: {line}" for line in lines), "EMULATE: end"])
     return {"model": MODEL, "max_tokens": 8000, "messages": [{"role": "user", "content": text}], **more}
-
-
-def saying(text):
-    """An answer of Kiro's with this text, whatever was asked."""
-    return Replay(
-        events=(
-            RawEvent(event_type="assistantResponseEvent", payload={"content": text}),
-            RawEvent(event_type="metadataEvent", payload={"stopReason": "END_TURN"}),
-        )
-    )
 
 
 async def message(proxy, document):
@@ -212,6 +203,25 @@ class TestSearchesBeforeAnAnswerThatHasToBeSo:
         last = kiro.seen("generate")[0].document()["conversationState"]
         assert "cannot be used" in last["currentMessage"]["userInputMessage"]["content"]
         assert "https://" in json.dumps(last["history"])
+
+    async def test_a_search_that_follows_such_a_question_does_not_say_the_refused_answer_again(self, proxy, kiro):
+        call = {"toolUseId": "t1", "name": "web_search", "input": '{"query": "Ann"}', "stop": True}
+        kiro.faults.add(saying("Ann, I think."), times=1)
+        kiro.faults.add(
+            Replay(
+                events=(
+                    RawEvent(event_type="toolUseEvent", payload=call),
+                    RawEvent(event_type="metadataEvent", payload={"stopReason": "TOOL_USE"}),
+                )
+            ),
+            times=1,
+        )
+        kiro.faults.add(saying('{"name": "Ann"}'), times=1)
+        _, whole = await message(proxy, ask(tools=[RUN, SEARCH], output_config=FORMAT))
+        assert json.loads(whole["content"][-1]["text"]) == {"name": "Ann"}
+        history = kiro.seen("generate")[0].document()["conversationState"]["history"]
+        answers = [turn["assistantResponseMessage"] for turn in history if "assistantResponseMessage" in turn]
+        assert ["Ann, I think." in answer["content"] for answer in answers] == [True, False]
 
     async def test_a_tool_by_name(self, proxy, kiro):
         kiro.faults.add(saying("I would rather talk."), times=1)

@@ -171,6 +171,7 @@ class SearchPlan:
     def go_on_with(self, conversation: Conversation) -> None:
         """The answer was not as it has to be; the next round asks for it again."""
         self._conversation = conversation
+        self._said, self._thought, self._thinking = [], [], []
 
     def _continued(self, parts: list[Part], results: list[Part]) -> Conversation:
         """The next round. A search that was forced was made: from then on the model is free.
