@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kiro import errors
 from kiro.conversation.collect import BrokenCall, collect
-from kiro.conversation.events import Finish, illegal_step
+from kiro.conversation.events import Finish, ThinkingDelta, ThinkingEnd, illegal_step
 from kiro.conversation.messages import RedactedThinking, Thinking, ToolCall
 from kiro.upstream.eventstream import encode_frame
 from kiro.upstream.response import ResponseReader
@@ -266,6 +266,14 @@ def test_a_body_cut_inside_a_frame_is_no_end():
     reader.feed(frame_of(text_event("one")) + frame_of(text_event("two"))[:-3])
     reader.close()
     assert isinstance(reader.failure, errors.StreamCut)
+
+
+@pytest.mark.parametrize("inside", ["abc", "abc </th"], ids=["whole", "half a tag"])
+def test_a_call_inside_of_thinking_ends_it_once(inside):
+    events = [text_event(f"<thinking>{inside}"), tool_event("t", input="{}", stop=True), *TAIL]
+    _, got = read({"events": events, "mode": "thinking_tags"})
+    assert "".join(event.text for event in got if isinstance(event, ThinkingDelta)) == inside
+    assert [type(event) for event in got].count(ThinkingEnd) == 1
 
 
 pieces = st.one_of(

@@ -2,7 +2,7 @@
 
 Kiro may begin a second tool call before the first has ended, or send text in between; dialects can show
 neither. The first open call streams on; whatever belongs after it waits until it closes. A call without
-arguments may never get its stop frame, so a call closes at its stop, or when something else comes and its
+arguments may never get its stop frame, so a call closes at its stop, or when text or thinking comes and its
 arguments are whole, or at the end of the body.
 
 Half a character may come at the end of a text (a lone surrogate); it waits for its other half. Thinking that
@@ -204,7 +204,6 @@ class Blocks:
     # -- calls
 
     def _start_call(self, call: Call, events: list[Event]) -> None:
-        self._end_thinking(events)
         if self._tags is not None:
             self._give_tagged(self._tags.close(), events)
         self._end_thinking(events)
