@@ -159,6 +159,13 @@ async def test_nobody_there_is_a_network_failure():
             await converse(client, server)
 
 
+async def test_an_address_that_is_none_is_told():
+    async with RawServer(OK) as server, KiroClient() as client:
+        server.url = "https://kiro.example:99999"
+        with pytest.raises(NetworkFailed, match="cannot be used"):
+            await converse(client, server)
+
+
 @pytest.mark.parametrize("token", ["a\r\nX-Evil: 1", "a\nb", "ключ"], ids=["a header", "a line", "letters"])
 def test_a_token_that_would_break_the_head_is_refused(token):
     with pytest.raises(NetworkFailed, match="cannot be sent") as refused:

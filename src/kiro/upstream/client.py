@@ -39,7 +39,7 @@ DIRECT: Final = "direct"
 class KiroClient:
     """Connections to Kiro and its sign-in services. Use as `async with`.
 
-    `push=False` reads with the plain loop (before the first request). `proxy` is the default for all requests, an http(s) or
+    `push=False`, set before the first request, sends by aiohttp's session and reads with the plain loop. `proxy` is the default for all requests, an http(s) or
     socks5 address; a request's own goes first, and `direct` there means none at all.
     """
 
@@ -94,20 +94,25 @@ class KiroClient:
         if proxy is not None or not (self._direct and self.push):
             headers = address.call_headers()
             return await self._send("POST", address.url, headers, body, proxy=proxy or DIRECT, begin_by=begin_by)
-        lane = self._lanes.get(address.url)
-        if lane is None:
-            session = self._session(None)
-            assert session.connector is not None  # noqa: S101  a session has one until it is closed
-            lane = self._lanes[address.url] = Lane(address.url, session.connector, connect_s=_CONNECT_S)
         patient_until = time.monotonic() + self._idle_timeout_s
         try:
-            return await lane.send(address, body, by=min(patient_until, begin_by or patient_until))
+            return await self._lane(address.url).send(address, body, by=min(patient_until, begin_by or patient_until))
         except aiohttp.ClientError as error:
             raise refusals.network_error(error) from error
         except TimeoutError as error:
             raise UpstreamTimeout("Kiro did not begin to answer within the time that is set for it.") from error
         except OSError as error:
             raise refusals.network_error(error) from error
+        except ValueError as error:
+            raise NetworkFailed(f"This address cannot be used: {error}.") from error
+
+    def _lane(self, url: str) -> Lane:
+        lane = self._lanes.get(url)
+        if lane is None:
+            session = self._session(None)
+            assert session.connector is not None  # noqa: S101  a session has one until it is closed
+            lane = self._lanes[url] = Lane(url, session.connector, connect_s=_CONNECT_S)
+        return lane
 
     async def fetch(
         self,
