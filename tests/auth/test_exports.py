@@ -102,8 +102,8 @@ def with_token(credentials, number):
     return msgspec.structs.replace(credentials, refresh_token=Secret("aor" + str(number) * 120))
 
 
-def confirmed():
-    foreign = {**EXTERNAL, "token_endpoint": "https://login.example.com/token"}
+def confirmed(endpoint="https://login.example.com/token"):
+    foreign = {**EXTERNAL, "token_endpoint": endpoint}
     return account(ExternalIdpCredentials(**TOKENS, **foreign, confirmed=True))
 
 
@@ -111,6 +111,12 @@ def test_a_host_that_was_agreed_to_is_believed_in_a_sealed_file_only():
     data = exports.write([confirmed()], "kiro", NOW)
     assert read(data, trusted=True).accounts[0].credentials.confirmed
     assert [one.code for one in read(data).rejected] == ["R_ENDPOINT_NOT_ALLOWED"]
+
+
+@pytest.mark.parametrize("endpoint", ["http://login.example.com/t", "https://10.0.0.5/t", "https://a.example:8443/t"])
+def test_an_address_that_nobody_can_agree_to_is_refused_in_a_sealed_file_too(endpoint):
+    data = exports.write([confirmed(endpoint)], "kiro", NOW)
+    assert [one.code for one in read(data, trusted=True).rejected] == ["R_ENDPOINT_NOT_ALLOWED"]
 
 
 HOSTILE = {

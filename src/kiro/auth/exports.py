@@ -6,11 +6,12 @@ them comes back through `formats.read_import`. All of them hold the secrets in t
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
 from kiro.auth import foreign
+from kiro.auth.company_hosts import host_of
 from kiro.auth.credentials import (
     BuilderIdCredentials,
     Credentials,
@@ -27,6 +28,7 @@ from kiro.auth.credentials import (
 from kiro.auth.fields import RecordRefused, is_proxy
 from kiro.auth.records import Flavour, ImportedAccount
 from kiro.auth.refresh import endpoint_allowed
+from kiro.auth.steps import SignInFailed
 from kiro.errors import StorageError
 from kiro.redaction import Secret
 
@@ -110,8 +112,8 @@ def read_own(item: object, index: int, *, trusted: bool, extra_hosts: tuple[str,
     the open cannot send a refresh token to a host of its choice.
     """
     try:
-        row = msgspec.json.decode(msgspec.json.encode(item), type=_OpenRow)
-        credentials = from_record(msgspec.json.encode(row.credentials))
+        row = msgspec.json.decode(msgspec.json.encode(item), type=_Row)
+        credentials = from_record(bytes(row.credentials))
     except (msgspec.ValidationError, StorageError, UnicodeEncodeError) as error:
         raise RecordRefused("R_NOT_AN_OBJECT" if not isinstance(item, dict) else "R_UNREADABLE") from error
     credentials = _checked(credentials, trusted=trusted, extra_hosts=extra_hosts)
@@ -138,10 +140,6 @@ def read_own(item: object, index: int, *, trusted: bool, extra_hosts: tuple[str,
     )
 
 
-class _OpenRow(_Row, frozen=True, kw_only=True, omit_defaults=True):
-    credentials: Any
-
-
 def _checked(credentials: Credentials, *, trusted: bool, extra_hosts: tuple[str, ...]) -> Credentials:
     """Regions and hosts become parts of addresses, so they are looked at whoever wrote them."""
     match credentials:
@@ -150,7 +148,7 @@ def _checked(credentials: Credentials, *, trusted: bool, extra_hosts: tuple[str,
         case ExternalIdpCredentials():
             if credentials.confirmed and not trusted:
                 credentials = msgspec.structs.replace(credentials, confirmed=False)
-            if not credentials.confirmed and not endpoint_allowed(credentials.token_endpoint, extra_hosts):
+            if not _may_be_sent_to(credentials, extra_hosts):
                 raise RecordRefused("R_ENDPOINT_NOT_ALLOWED")
         case _:
             pass
@@ -161,6 +159,17 @@ def _checked(credentials: Credentials, *, trusted: bool, extra_hosts: tuple[str,
     if arn is not None and arn_region(arn) is None:
         return msgspec.structs.replace(credentials, profile_arn=None)
     return credentials
+
+
+def _may_be_sent_to(credentials: ExternalIdpCredentials, extra_hosts: tuple[str, ...]) -> bool:
+    """Whether a refresh token may go to its endpoint; a person can agree to a host, not to any address."""
+    if not credentials.confirmed:
+        return endpoint_allowed(credentials.token_endpoint, extra_hosts)
+    try:
+        host_of(credentials.token_endpoint)
+    except SignInFailed:
+        return False
+    return True
 
 
 def _own(accounts: Sequence[ImportedAccount], now: datetime) -> bytes:
