@@ -23,7 +23,7 @@ def run(texts, stops=(), max_tokens=None):
     limits = Limits(stops, max_tokens)
     out = []
     for event in [*(TextDelta(text) for text in texts), END]:
-        out += limits.feed([event], Usage(output=7))
+        out += limits.feed([event], lambda: Usage(output=7))
         if limits.stopped:
             break
     text = "".join(event.text for event in out if isinstance(event, TextDelta))
@@ -95,17 +95,17 @@ def test_an_answer_within_the_limit_is_left_alone():
 def test_a_tool_call_that_has_begun_is_never_cut():
     limits = Limits((), 1)
     events = [ToolCallStart("t", "f"), ToolCallDelta('{"a":"' + "x" * 500 + '"}'), ToolCallEnd(), END]
-    assert limits.feed(events, Usage()) == events
+    assert limits.feed(events, Usage) == events
 
 
 def test_thinking_counts_but_is_not_cut():
     limits = Limits((), 5)
-    out = limits.feed([ThinkingDelta("t" * 400), ThinkingEnd(), TextDelta("answer"), END], Usage())
+    out = limits.feed([ThinkingDelta("t" * 400), ThinkingEnd(), TextDelta("answer"), END], Usage)
     assert [type(event) for event in out[:2]] == [ThinkingDelta, ThinkingEnd]
     assert out[-1].reason == "max_tokens"
 
 
 def test_held_text_comes_before_what_follows_it():
-    out = Limits(["STOP"], None).feed([TextDelta("a ST"), ToolCallStart("t", "f")], Usage())
+    out = Limits(["STOP"], None).feed([TextDelta("a ST"), ToolCallStart("t", "f")], Usage)
     assert "".join(event.text for event in out if isinstance(event, TextDelta)) == "a ST"
     assert isinstance(out[-1], ToolCallStart)

@@ -19,7 +19,7 @@ from kiro.auth.http import HttpAsk, HttpReply
 from kiro.auth.oidc import Clock, check
 from kiro.auth.pkce import Pkce, code_of
 from kiro.auth.records import ImportedAccount
-from kiro.auth.refresh import USER_AGENT, TokenAnswer, decoded, endpoint_allowed, life_s
+from kiro.auth.refresh import USER_AGENT, TokenAnswer, decoded, endpoint_allowed, form_ask, life_s
 from kiro.auth.steps import Browse, Callback, Flow, Listen, SignInFailed, Step
 from kiro.errors import UpstreamBroken
 from kiro.redaction import Secret
@@ -88,7 +88,7 @@ def company_flow(
         "redirect_uri": redirect,
         "code_verifier": pkce.verifier.reveal(),
     }
-    reply: HttpReply = yield _form_ask(_there(found.token, base_url), form)
+    reply: HttpReply = yield form_ask(_there(found.token, base_url), form)
     check(reply, "The sign-in")
     return _signed_in(decoded(reply.body), company, found.token, now)
 
@@ -110,15 +110,6 @@ def _endpoints(company: Company, base_url: str | None) -> Generator[Step, Any, _
         reason="discovery",
         hint="Ask your company whether its sign-in works with Kiro.",
     )
-
-
-def _form_ask(url: str, form: Mapping[str, str]) -> HttpAsk:
-    headers = {
-        "Content-Type": "application/x-www-form-urlencoded",
-        "Accept": "application/json",
-        "User-Agent": USER_AGENT,
-    }
-    return HttpAsk("POST", url, headers, urlencode(form).encode())
 
 
 def _signed_in(answer: TokenAnswer | None, company: Company, endpoint: str, now: Clock) -> ImportedAccount:

@@ -17,7 +17,8 @@ from kiro.auth.formats import ImportReport, read_import
 from kiro.auth.stores import MAGIC
 from kiro.errors import StorageError
 
-_MAX_BYTES: Final = 256 * 1024 * 1024
+MAX_BYTES: Final = 256 * 1024 * 1024
+"""More of a text is not read; sign-ins are small, and what they come with may be large."""
 _FRESH_S: Final = 2.0
 _PAUSES_S: Final = (0.05, 0.1, 0.2)
 _HALF_WRITTEN: Final = frozenset({"E_EMPTY", "E_NOT_JSON"})
@@ -40,7 +41,7 @@ def load(path: Path) -> tuple[bytes, Path | None]:
         data = file.read(len(MAGIC))
         if data == MAGIC and stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             return data, path
-        return data + file.read(_MAX_BYTES), None
+        return data + file.read(MAX_BYTES), None
 
 
 def beside(path: Path) -> Callable[[str], bytes | None]:

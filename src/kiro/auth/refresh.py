@@ -263,6 +263,16 @@ def json_ask(url: str, body: Mapping[str, object]) -> HttpAsk:
     return HttpAsk("POST", url, headers, msgspec.json.encode(body))
 
 
+def form_ask(url: str, form: Mapping[str, str]) -> HttpAsk:
+    """A POST of a form, as a company's own sign-in service takes it."""
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Accept": "application/json",
+        "User-Agent": USER_AGENT,
+    }
+    return HttpAsk("POST", url, headers, urlencode(form).encode())
+
+
 def _external_ask(credentials: ExternalIdpCredentials, urls: RefreshUrls, with_scope: bool) -> HttpAsk:
     endpoint = credentials.token_endpoint
     if urls.oidc_url:
@@ -281,9 +291,4 @@ def _external_ask(credentials: ExternalIdpCredentials, urls: RefreshUrls, with_s
     }
     if with_scope and credentials.scopes:
         form["scope"] = credentials.scopes
-    headers = {
-        "Content-Type": "application/x-www-form-urlencoded",
-        "Accept": "application/json",
-        "User-Agent": USER_AGENT,
-    }
-    return HttpAsk("POST", endpoint, headers, urlencode(form).encode())
+    return form_ask(endpoint, form)

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from kiro.auth.credentials import TokenCredentials
+from kiro.auth.files import load
 from kiro.auth.stores import TOKEN_KEYS
 from kiro.errors import StorageError
 from kiro.storage.files import refuse_link, replace_foreign
 
-_SQLITE: Final = b"SQLite format 3\0"
 _BUSY_S: Final = 5.0
 _FILE_NAMES: Final = ("accessToken", "refreshToken", "expiresAt")
 _ROW_NAMES: Final = ("access_token", "refresh_token", "expires_at")
@@ -28,10 +28,10 @@ def refuse_unknown(path: Path) -> None:
     """Raises StorageError when tokens cannot be written back into this store."""
     refuse_link(path)
     try:
-        data = path.read_bytes()
+        data, database = load(path)
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
-    if not data.startswith(_SQLITE) and _record(data) is None:
+    if database is None and _record(data) is None:
         raise StorageError(
             f"{path} is no sign-in of the Kiro IDE or the Kiro CLI.",
             hint="Only these can be shared; follow it instead.",
@@ -45,13 +45,13 @@ def write_back(path: Path, used: TokenCredentials, renewed: TokenCredentials) ->
     """
     refuse_link(path)
     try:
-        data = path.read_bytes()
+        data, database = load(path)
     except FileNotFoundError:
         return False
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
-    if data.startswith(_SQLITE):
-        return _into_database(path, used, renewed)
+    if database is not None:
+        return _into_database(database, used, renewed)
     changed = changed_file(data, used, renewed)
     return changed is not None and replace_foreign(path, data, changed)
 

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from kiro.auth.records import ImportedAccount
     from kiro.home import Home
 
-_MAX_BYTES = 256 * 1024 * 1024
-"""A Kiro CLI database holds conversations, too, and may be large."""
-
 
 _KEPT = {"kept": "The sign-in here is newer than the file's."}
 
@@ -120,10 +117,10 @@ def import_(
 
 
 def _read(source: Path | None, extra_hosts: tuple[str, ...]) -> "ImportReport":
-    from kiro.auth.files import beside
+    from kiro.auth.files import MAX_BYTES, beside
     from kiro.auth.formats import read_import
 
-    data, store = (sys.stdin.buffer.read(_MAX_BYTES), None) if source is None else _load(source)
+    data, store = (sys.stdin.buffer.read(MAX_BYTES), None) if source is None else _load(source)
     opened = _unsealed(data)
     try:
         return read_import(

@@ -65,13 +65,12 @@ def change(home: "Home", accounts: "Sequence[Account]", choice: Choice) -> None:
     if choice == "shared":
         for account in accounts:
             refuse_unshareable(Path(account.source or ""))
-    for account in accounts:
-        if choice == "shared":
-            home.accounts.set_mode(account.id, "shared", account.source)
-        elif choice == "follow" or (choice == "own" and account.mode != "own"):
-            home.accounts.set_mode(account.id, choice, account.source if choice == "follow" else None)
     if choice == "take-over":
         run_async(_take_over(home, accounts))
+        return
+    for account in accounts:
+        if account.mode != choice:
+            home.accounts.set_mode(account.id, choice, None if choice == "own" else account.source)
 
 
 async def _take_over(home: "Home", accounts: "Sequence[Account]") -> None:

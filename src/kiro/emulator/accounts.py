@@ -5,6 +5,7 @@ so a test can let a token expire by moving the clock. Tokens are made from a cou
 look like the real ones and are worth nothing.
 """
 
+import base64
 import hashlib
 from collections.abc import Callable
 from typing import Final, Literal
@@ -19,6 +20,12 @@ SOCIAL_ARN: Final = "arn:aws:codewhisperer:us-east-1:699475941385:profile/EHGA3G
 BUILDER_ID_ARN: Final = "arn:aws:codewhisperer:us-east-1:638616132270:profile/AAAACCCCXXXX"
 TOKEN_LIFETIME_S: Final = 3600
 _TOKEN_TYPE: Final[dict[Kind, str]] = {"external_idp": "EXTERNAL_IDP", "api_key": "API_KEY"}
+
+
+def challenge_of(verifier: object) -> str:
+    """The S256 challenge that a PKCE verifier answers."""
+    digest = hashlib.sha256(str(verifier or "").encode()).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 class Client(msgspec.Struct, frozen=True):

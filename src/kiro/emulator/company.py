@@ -4,13 +4,11 @@ Its addresses in documents name the issuer's host; whoever was told to ask the e
 paths. What goes wrong is set by a test: `authorize_error`, `token_error`, `discovery_status`.
 """
 
-import base64
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from kiro.emulator.accounts import TOKEN_LIFETIME_S, People, Person
+from kiro.emulator.accounts import TOKEN_LIFETIME_S, People, Person, challenge_of
 
 Reply = tuple[int, dict[str, Any]]
 
@@ -68,9 +66,7 @@ class Company:
         if self.token_error is not None:
             return 400, {"error": self.token_error, "error_description": "The company says no."}
         known = self._codes.pop(str(posted.get("code", "")), None)
-        digest = hashlib.sha256(str(posted.get("code_verifier", "")).encode()).digest()
-        challenge = base64.urlsafe_b64encode(digest).decode().rstrip("=")
-        if known != (challenge, posted.get("redirect_uri"), posted.get("client_id")):
+        if known != (challenge_of(posted.get("code_verifier")), posted.get("redirect_uri"), posted.get("client_id")):
             return 400, {"error": "invalid_grant", "error_description": "The code is not valid."}
         if "client_secret" in posted:
             return 401, {"error": "invalid_client", "error_description": "A public client has no secret."}

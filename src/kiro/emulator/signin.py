@@ -4,7 +4,6 @@ Each function takes what was posted and returns a status and a JSON document, as
 answer. Device codes are approved by `approve`, or by themselves after a few polls.
 """
 
-import base64
 import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -12,7 +11,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from kiro.emulator.accounts import TOKEN_LIFETIME_S, Client, Kind, People, Person, Tokens
+from kiro.emulator.accounts import TOKEN_LIFETIME_S, Client, Kind, People, Person, Tokens, challenge_of
 from kiro.emulator.company import Company
 
 Reply = tuple[int, dict[str, Any]]
@@ -282,8 +281,7 @@ class SignIn:
 
 
 def _proves(verifier: object, challenge: str) -> bool:
-    digest = hashlib.sha256(str(verifier or "").encode()).digest()
-    return bool(challenge) and base64.urlsafe_b64encode(digest).decode().rstrip("=") == challenge
+    return bool(challenge) and challenge_of(verifier) == challenge
 
 
 def _oidc(tokens: Tokens) -> dict[str, Any]:

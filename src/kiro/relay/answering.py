@@ -314,7 +314,7 @@ class Answering:
 
     def _take(self, events: list[Event]) -> None:
         if self._limits is not None:
-            events = self._limits.feed(events, self._reader.usage())
+            events = self._limits.feed(events, self._reader.usage)
             if self._limits.stopped:
                 self._hang_up()
         if self._spent is not None:

@@ -5,7 +5,7 @@ deltas, so as much text is held back as could still become one. Thinking and too
 never cut: half a tool call is worse than a long answer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from kiro.conversation.counting import tokens_of
 from kiro.conversation.events import Event, Finish, TextDelta, ThinkingDelta, ToolCallStart, Usage
@@ -24,8 +24,8 @@ class Limits:
         self.stopped = False
         self._reason: str | None = None
 
-    def feed(self, events: Sequence[Event], usage: Usage) -> list[Event]:
-        """`usage` is what the answer has cost so far, for the Finish of a local stop."""
+    def feed(self, events: Sequence[Event], usage: Callable[[], Usage]) -> list[Event]:
+        """`usage` tells what the answer has cost so far, for the Finish of a local stop."""
         out: list[Event] = []
         for event in events:
             if self.stopped:
@@ -37,7 +37,7 @@ class Limits:
                 self._plain += len(event.text)
             self._release(out)
             if self._spent() and isinstance(event, ToolCallStart):
-                self._stop(Finish("max_tokens", usage), out)
+                self._stop(Finish("max_tokens", usage()), out)
             else:
                 out.append(event)
         return out
@@ -46,7 +46,7 @@ class Limits:
         """Drops the text that is held back: an answer that goes on where the shown text ended says it again."""
         self._held = ""
 
-    def _text(self, text: str, out: list[Event], usage: Usage) -> None:
+    def _text(self, text: str, out: list[Event], usage: Callable[[], Usage]) -> None:
         text = self._held + text
         self._held = ""
         found = min(
@@ -57,7 +57,7 @@ class Limits:
         if found is not None:
             self._give(text[: found[0]], out, usage)
             if not self.stopped:
-                self._stop(Finish("stop_sequence", usage, stop_sequence=found[1]), out)
+                self._stop(Finish("stop_sequence", usage(), stop_sequence=found[1]), out)
             return
         keep = self._possible_stop(text)
         self._held = text[len(text) - keep :] if keep else ""
@@ -70,14 +70,14 @@ class Limits:
                 return length
         return 0
 
-    def _give(self, text: str, out: list[Event], usage: Usage) -> None:
+    def _give(self, text: str, out: list[Event], usage: Callable[[], Usage]) -> None:
         if not text:
             return
         if self._max_tokens is not None and self._over(text):
             text = self._fitting(text)
             if text:
                 out.append(TextDelta(text))
-            self._stop(Finish("max_tokens", usage), out)
+            self._stop(Finish("max_tokens", usage()), out)
             return
         self._count(text)
         out.append(TextDelta(text))

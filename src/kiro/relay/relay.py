@@ -7,7 +7,7 @@ from typing import Final
 
 from kiro.accounts.access import AccessKeeper
 from kiro.accounts.account import Account
-from kiro.accounts.health import Health, Outcome, SetAside, SwitchFlavour
+from kiro.accounts.health import Outcome, SetAside, SwitchFlavour
 from kiro.accounts.locating import Found
 from kiro.accounts.pool import Ask, Reach
 from kiro.accounts.turns import Turns
@@ -73,9 +73,6 @@ class Relay:
     def choose(self, reach: Reach | None = None) -> Account:
         """Whose turn it would be, without taking a place."""
         return self.turns.look(Ask() if reach is None else reach.ask())
-
-    def health(self, account: Account) -> Health:
-        return self.turns.health(account.id)
 
     def learn(
         self, account: Account, error: KiroError | None, *, model: Model | None = None, began: float | None = None

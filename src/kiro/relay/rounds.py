@@ -9,7 +9,7 @@ Rounds run in a task of their own. That costs a wake-up per batch, which only th
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -47,20 +47,12 @@ Open = Callable[[Conversation], Answering]
 
 
 class RoundsAnswer:
-    """Same use as `Answering`. `opening` makes the first conversation's events by itself, or is None."""
+    """Same use as `Answering`."""
 
-    def __init__(
-        self,
-        open_round: Open,
-        conversation: Conversation,
-        plan: Plan,
-        *,
-        before: Callable[[], Awaitable[None]] | None = None,
-    ) -> None:
+    def __init__(self, open_round: Open, conversation: Conversation, plan: Plan) -> None:
         self._open = open_round
         self._conversation = conversation
         self._plan = plan
-        self._before = before
         self._rounds: list[Answering] = []
         self._task: asyncio.Task[None] | None = None
         self._waiting: list[Event] = []

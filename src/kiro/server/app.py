@@ -1,6 +1,6 @@
 """Every route in one list.
 
-Routes of the dialects exist three times: plain, and under `/a/{account}` for one account; some with a
+Routes of the dialects exist twice: plain, and under `/a/{account}` for one account; some also with a
 doubled or missing version prefix, because clients append their own to whatever base they are given.
 Everything else is refused in the shape of the dialect that its path suggests.
 """

@@ -1,6 +1,6 @@
 """Keys that clients show to the proxy: looked up by a keyed hash, kept in the vault for `kiro keys show`.
 
-The database holds HMAC-SHA256 under a salt of this installation, so a copy of it gives no key away.
+The database holds a keyed hash (BLAKE2b) under a salt of this installation, so a copy of it gives no key away.
 A server keeps a `KeyRing` in memory and asks it per request, without touching the disk.
 """
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from kiro.errors import NetworkFailed, UsageError
+from kiro.errors import NetworkFailed
 
 Flavour = Literal["ide", "cli", "runtime"]
 API_REGIONS: Final = ("us-east-1", "eu-central-1", "us-gov-east-1", "us-gov-west-1")
@@ -205,18 +205,3 @@ def _call_id() -> str:
 
 def _base(host: str, region: str, base_url: str | None) -> str:
     return base_url.rstrip("/") if base_url else f"https://{host.format(region=region)}"
-
-
-def check_base_url(url: str, setting: str) -> str:
-    """A replacement address of a setting, or UsageError: https anywhere, http to loopback only."""
-    parts = urlsplit(url)
-    if parts.scheme == "https" and parts.hostname:
-        return url.rstrip("/")
-    if parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1"):
-        return url.rstrip("/")
-    if parts.scheme == "http" and parts.hostname and parts.hostname.startswith("127."):
-        return url.rstrip("/")
-    raise UsageError(
-        f"{setting}: {url!r} is not an https address.",
-        hint="Plain http is allowed to loopback only, because the access token travels in the request.",
-    )
