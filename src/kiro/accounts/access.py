@@ -24,11 +24,11 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from kiro.accounts.account import Account
+from kiro.accounts.account import MENDED_BY_A_SIGN_IN, Account
 from kiro.accounts.acting import make_access, sign_in_hint
 from kiro.accounts.directory import AccountDirectory
 from kiro.accounts.locking import acquire
-from kiro.accounts.renewing import MARGIN, Send, ends, good_until, renew, until_next_refresh
+from kiro.accounts.renewing import MARGIN, ends, good_until, renew, until_next_refresh
 from kiro.accounts.sharing import ForeignStores
 from kiro.auth.credentials import (
     ApiKeyCredentials,
@@ -38,6 +38,7 @@ from kiro.auth.credentials import (
     can_refresh,
     profile_arn,
 )
+from kiro.auth.http import Send
 from kiro.auth.refresh import RefreshRefused, RefreshUrls
 from kiro.errors import AccessRefused, KiroError, SignInNeeded, UpstreamError
 from kiro.upstream.endpoints import Access
@@ -238,7 +239,7 @@ class AccessKeeper:
         if kept is None:
             self._sign_in_again(account, "The account was removed")
         self._trouble.pop(account.id, None)
-        if account.state in ("invalid", "misconfigured"):
+        if account.state in MENDED_BY_A_SIGN_IN:
             await asyncio.to_thread(self._directory.set_state, account.id, "active")
         account = msgspec.structs.replace(account, profile_arn=profile_arn(kept))
         return self._hold(account, kept, until_next_refresh(kept, self._clock()))

@@ -37,6 +37,11 @@ STATES: Final[dict[State, str]] = {
 }
 """Every state, for a person. `disabled` is not a state of its own: a person's choice, and the state below it stays."""
 
+SET_ASIDE: Final[frozenset[State]] = frozenset({"suspended", "invalid", "misconfigured", "needs_profile"})
+"""States that do not end by themselves: no request goes to such an account."""
+MENDED_BY_A_SIGN_IN: Final[frozenset[State]] = frozenset({"invalid", "misconfigured"})
+"""Those of them that a new sign-in may end."""
+
 
 class UsageSnapshot(msgspec.Struct, frozen=True):
     """Credits of the period as Kiro told them at `taken_at`.

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from kiro.accounts.account import Account
+from kiro.accounts.account import MENDED_BY_A_SIGN_IN, Account
 from kiro.auth.credentials import (
     BuilderIdCredentials,
     Credentials,
@@ -48,7 +48,7 @@ def no_other(account: Account, imported: ImportedAccount) -> bool:
 def is_newer(account: Account, imported: ImportedAccount) -> bool:
     """The account's own sign-in was refreshed after this copy of it was made, and nothing is wrong with it."""
     ends = expiry(imported.credentials)
-    fine = account.mode == "own" and account.state not in ("invalid", "misconfigured")
+    fine = account.mode == "own" and account.state not in MENDED_BY_A_SIGN_IN
     return fine and ends is not None and account.expires_at is not None and ends < account.expires_at
 
 

@@ -6,7 +6,7 @@ is there instead of making a second one.
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from kiro.accounts.account import Account, usage_snapshot
 from kiro.accounts.acting import make_access
 from kiro.accounts.directory import AccountDirectory, Added
 from kiro.auth.credentials import kind_of
-from kiro.auth.http import HttpAsk, HttpReply
+from kiro.auth.http import HttpAsk, HttpReply, Send
 from kiro.auth.profiles import Profile, needs_profile, profiles_flow
 from kiro.auth.records import ImportedAccount
 from kiro.errors import KiroError
@@ -24,7 +24,6 @@ from kiro.upstream import queries
 from kiro.upstream.queries import UsageLimits
 
 T = TypeVar("T")
-Send = Callable[[HttpAsk], Awaitable[HttpReply]]
 
 
 class Joined(msgspec.Struct, frozen=True):

@@ -6,7 +6,6 @@ has no profile may live in the other region. What is found is tried once, and ke
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -25,13 +24,11 @@ from kiro.auth.credentials import (
     arn_region,
     profile_arn,
 )
-from kiro.auth.http import HttpAsk, HttpReply
+from kiro.auth.http import Send
 from kiro.auth.profiles import Profile, profiles_flow
 from kiro.errors import AccountError, UpstreamError
 
 _OTHER: Final = {"us-east-1": "eu-central-1", "eu-central-1": "us-east-1"}
-
-Send = Callable[[HttpAsk], Awaitable[HttpReply]]
 
 
 class Found(msgspec.Struct, frozen=True):

@@ -1,21 +1,19 @@
 """New tokens from the sign-in service, and how long tokens are used."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
 
 from kiro.auth.credentials import ApiKeyCredentials, Credentials, ExternalIdpCredentials, TokenCredentials
-from kiro.auth.http import HttpAsk, HttpReply
+from kiro.auth.http import Send
 from kiro.auth.refresh import RefreshRefused, RefreshUrls, parse_refresh, refresh_request
 from kiro.errors import AccessRefused, NetworkFailed
 from kiro.redaction import Secret
 
 MARGIN: Final = timedelta(minutes=5)
 _FOR_EVER: Final = datetime.max.replace(tzinfo=UTC)
-
-Send = Callable[[HttpAsk], Awaitable[HttpReply]]
 
 
 async def renew(

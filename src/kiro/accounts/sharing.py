@@ -18,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from kiro.accounts.account import Account
+from kiro.accounts.account import MENDED_BY_A_SIGN_IN, Account
 from kiro.accounts.directory import AccountDirectory
 from kiro.accounts.follow import read_source
 from kiro.auth.credentials import ApiKeyCredentials, Credentials, TokenCredentials, can_refresh, expiry
@@ -138,7 +138,7 @@ class ForeignStores:
         self._directory.save_credentials(account.id, found)
         if self._directory.rotated(account.id) is not None:
             self._directory.set_rotated(account.id, None)
-        if account.state in ("invalid", "misconfigured"):
+        if account.state in MENDED_BY_A_SIGN_IN:
             self._directory.set_state(account.id, "active")
         return found
 

@@ -10,13 +10,12 @@ from typing import Final
 
 import msgspec
 
-from kiro.accounts.account import Account
+from kiro.accounts.account import SET_ASIDE, Account
 from kiro.accounts.health import FINE, Health
 from kiro.accounts.overage import left_within
 
 _WINDOW_S: Final = 60.0
 NEVER: Final = -math.inf
-_UNUSABLE: Final = frozenset({"suspended", "invalid", "misconfigured", "needs_profile"})
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -44,14 +43,14 @@ class Standing(msgspec.Struct, frozen=True):
 
     @property
     def usable(self) -> bool:
-        return self.account.enabled and self.account.state not in _UNUSABLE
+        return self.account.enabled and self.account.state not in SET_ASIDE
 
 
 def standing(
     account: Account, health: Health, before: Standing | None = None, *, budget: float | None = None
 ) -> Standing:
     """The standing of an account that is new, or has changed."""
-    plain = account.enabled and account.state not in _UNUSABLE and health is FINE
+    plain = account.enabled and account.state not in SET_ASIDE and health is FINE
     if before is None:
         return Standing(account.id, account, health, left=_told(account, budget), plain=plain, budget=budget)
     same = before.account.usage == account.usage and before.budget == budget

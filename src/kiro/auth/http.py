@@ -4,7 +4,7 @@ Somebody else sends an `HttpAsk` and brings the `HttpReply`. Both may hold token
 its headers or its body.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
@@ -37,3 +37,7 @@ class HttpReply(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"HttpReply({self.status}, {len(self.body)} bytes)"
+
+
+Send = Callable[[HttpAsk], Awaitable[HttpReply]]
+"""Sends an ask and brings the reply, whatever its status. Raises UpstreamError when there is none."""

@@ -11,7 +11,7 @@ from typing import Final, Literal
 import msgspec
 
 from kiro import __version__
-from kiro.accounts.account import Account
+from kiro.accounts.account import SET_ASIDE, Account
 from kiro.accounts.sharing import unwritable
 from kiro.accounts.showing import Shown
 from kiro.cli import account_words, healthz, ports
@@ -139,7 +139,7 @@ def _account(account: Account, how: Shown, now: datetime) -> Finding:
     if not account.enabled:
         return Finding(what, "ok", "disabled by hand")
     if how.state != "active":
-        serious = account.state in ("suspended", "invalid", "misconfigured", "needs_profile")
+        serious = account.state in SET_ASIDE
         return Finding(what, "failed" if serious else "warning", account_words.why(how), how.todo)
     if account.kind == "api_key":
         return Finding(what, "ok", "ready; an API key does not end")

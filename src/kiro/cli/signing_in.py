@@ -6,7 +6,7 @@ of a sign-in a person sees the code to confirm and the address to go to.
 
 import shutil
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from types import TracebackType
@@ -19,14 +19,13 @@ from kiro.errors import KiroError, SignInNeeded
 if TYPE_CHECKING:
     from kiro.accounts.account import Account
     from kiro.accounts.joining import Joined
-    from kiro.auth.http import HttpAsk, HttpReply
+    from kiro.auth.http import HttpAsk, HttpReply, Send
     from kiro.auth.loopback import Loopback
     from kiro.auth.profiles import Profile
     from kiro.auth.records import ImportedAccount
     from kiro.auth.steps import Browse, Flow, ShowCode, Trust
     from kiro.home import Home
 
-    Send = Callable[[HttpAsk], Awaitable[HttpReply]]
 
 _TIMEOUT_S = 30.0
 

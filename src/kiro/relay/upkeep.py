@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from kiro.accounts.access import AccessKeeper
-from kiro.accounts.account import Account, usage_snapshot
+from kiro.accounts.account import MENDED_BY_A_SIGN_IN, SET_ASIDE, Account, usage_snapshot
 from kiro.accounts.health import Health
 from kiro.accounts.turns import Turns
 from kiro.errors import AccountSuspended, KiroError, TokenRejected
@@ -29,8 +29,6 @@ _AHEAD: Final = timedelta(minutes=15)
 _USAGE_EVERY_S: Final = 300.0
 _LEAST_S: Final = 60.0
 _RECHECK_EVERY_S: Final = 3600.0
-_DEAD: Final = frozenset({"suspended", "invalid", "misconfigured", "needs_profile"})
-_MENDED_BY_A_NEW_SIGN_IN: Final = frozenset({"invalid", "misconfigured"})
 
 log: Final = logging.getLogger("kiro")
 
@@ -64,8 +62,8 @@ def due(
     """
     if not account.enabled:
         return Due()
-    if account.state in _DEAD:
-        mendable = account.mode != "own" and account.state in _MENDED_BY_A_NEW_SIGN_IN
+    if account.state in SET_ASIDE:
+        mendable = account.mode != "own" and account.state in MENDED_BY_A_SIGN_IN
         return Due(look=mendable and now - token_asked >= _LEAST_S)
     told = account.usage.taken_at.timestamp() if account.usage is not None and account.usage.taken_at else 0.0
     known = max(usage_asked, told)
