@@ -3,9 +3,9 @@
 import typer
 
 from kiro.cli import modes, profiles, prompt, render
-from kiro.cli.opening import one_of, opened_home
+from kiro.cli.opening import check_api_region, one_of, opened_home
 from kiro.errors import UsageError
-from kiro.upstream.endpoints import API_REGIONS, Flavour
+from kiro.upstream.endpoints import Flavour
 
 _NAMES = typer.Argument(..., metavar="NAME...", help="Names or ids of accounts.")
 _MOST_CREDITS = 1e9
@@ -53,8 +53,8 @@ def set_(
     """
     if all(given is None for given in (priority, proxy, region, flavour, profile, overage_budget, mode)):
         raise UsageError("Nothing to set was given.", hint="For example: `kiro accounts set work --priority 1`.")
-    if region not in (None, "none", *API_REGIONS):
-        raise UsageError(f"Kiro does not answer in {region}.", hint=f"It answers in {', '.join(API_REGIONS)}.")
+    if region not in (None, "none"):
+        check_api_region(region)
     chosen = None if flavour is None else one_of(_FLAVOURS, flavour, "API flavour")
     wanted = modes.read(mode)
     budget = _credits(overage_budget)

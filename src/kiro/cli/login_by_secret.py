@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from kiro.cli import importing, prompt, render, signing_in
-from kiro.cli.opening import opened_home, run_async
+from kiro.cli.opening import check_api_region, opened_home, run_async
 from kiro.errors import KiroError, UsageError
 
 if TYPE_CHECKING:
@@ -43,15 +43,15 @@ def key(
 
 def _keyed(text: str, region: str | None) -> "ImportedAccount":
     from kiro.auth.credentials import ApiKeyCredentials
-    from kiro.auth.records import API_REGIONS, ImportedAccount
+    from kiro.auth.records import ImportedAccount
     from kiro.redaction import Secret
 
     if not text:
         raise UsageError("No key was given.", hint="Type it at the prompt, or send it: `kiro login key < key.txt`.")
     if not text.startswith("ksk_") or not text.isascii() or not text.isprintable() or " " in text:
         raise UsageError("This is not a Kiro API key.", hint="They begin with ksk_ and are made on app.kiro.dev.")
-    if region is not None and region not in API_REGIONS:
-        raise UsageError(f"Kiro does not answer in {region!r}.", hint=f"It does in {', '.join(sorted(API_REGIONS))}.")
+    if region is not None:
+        check_api_region(region)
     return ImportedAccount(index=0, credentials=ApiKeyCredentials(api_key=Secret(text)), api_region=region)
 
 

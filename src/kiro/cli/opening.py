@@ -109,5 +109,13 @@ def one_of(words: Sequence[Word], text: str, what: str) -> Word:
     raise UsageError(f"There is no {what} {text!r}.", hint=f"There are {', '.join(words)}.")
 
 
+def check_api_region(region: str) -> None:
+    """Raises UsageError for a region in which Kiro does not answer."""
+    from kiro.upstream.endpoints import API_REGIONS
+
+    if region not in API_REGIONS:
+        raise UsageError(f"Kiro does not answer in {region}.", hint=f"It answers in {', '.join(API_REGIONS)}.")
+
+
 def plural(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
