@@ -165,5 +165,6 @@ async def test_the_password_is_in_no_file_and_no_answer(tmp_path, kiro, way, sch
         logging.getLogger("kiro").warning("the way is %s", login(way, scheme))
         assert PASSWORD not in str(await proxy.last_row())
         assert PASSWORD not in repr(proxy.home.accounts.get("first"))
+    assert "the way is" in proxy.home.paths.log_file.read_text()
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or PASSWORD.encode() not in path.read_bytes(), path

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from kiro.emulator.accounts import TOKEN_LIFETIME_S, People, Person, challenge_of
+from kiro.emulator.accounts import TOKEN_LIFETIME_S, People, Person, challenge_of, grant_code
 
 Reply = tuple[int, dict[str, Any]]
 
@@ -57,7 +57,7 @@ class Company:
             return f"{back}?{urlencode({'error': self.authorize_error, 'state': state})}"
         if query.get("client_id") != self.client_id or "offline_access" not in query.get("scope", "").split():
             return f"{back}?{urlencode({'error': 'invalid_request', 'state': state})}"
-        code = f"company-{len(self._codes) + 1}"
+        code = grant_code("company", len(self._codes) + 1)
         self._codes[code] = (query.get("code_challenge", ""), back, self.client_id)
         return f"{back}?{urlencode({'code': code, 'state': state})}"
 

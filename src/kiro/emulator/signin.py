@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from kiro.emulator.accounts import TOKEN_LIFETIME_S, Client, Kind, People, Person, Tokens, challenge_of
+from kiro.emulator.accounts import TOKEN_LIFETIME_S, Client, Kind, People, Person, Tokens, challenge_of, grant_code
 from kiro.emulator.company import Company
 
 Reply = tuple[int, dict[str, Any]]
@@ -184,7 +184,7 @@ class SignIn:
 
     def authorize(self, query: Mapping[str, str]) -> str:
         """`GET /authorize`: the address the browser is sent back to, with a code."""
-        code = f"code-{len(self._codes) + 1}"
+        code = grant_code("code", len(self._codes) + 1)
         builder = self._issuers.get(query.get("client_id", "")) == BUILDER_ID_START_URL
         kind: Kind = "builder_id" if builder else "idc"
         self._codes[code] = (query.get("code_challenge", ""), query.get("redirect_uri", ""), kind)
@@ -197,7 +197,7 @@ class SignIn:
         if self.portal_error is not None:
             answer |= {"error": self.portal_error, "error_description": "The person said no."}
         elif option in ("google", "github"):
-            code = f"portal-{len(self._portal_codes) + 1}"
+            code = grant_code("portal", len(self._portal_codes) + 1)
             redirect = f"{origin}/oauth/callback?login_option={option}"
             self._portal_codes[code] = (query.get("code_challenge", ""), redirect, option)
             answer["code"] = code
