@@ -3,23 +3,18 @@
 import asyncio
 import contextlib
 import json
-import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from kiro.emulator.accounts import Kind, Person
 from kiro.emulator.seed import social_file
 from kiro.emulator.server import Emulator, running_in_thread
+from support.certificates import self_signed, server_context
 from support.commandline import Kiro
 from support.forward import Forward
 
@@ -115,36 +110,9 @@ def proxy_login() -> Iterator[tuple[Forward, str]]:
 def encrypted_proxy(tmp_path: Path) -> Iterator[tuple[Forward, str, Path]]:
     """The same, reached by TLS; the last is the certificate to trust."""
     certificate = self_signed(tmp_path)
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate)
-    forward = Forward(("me", "s3cr3t-of-the-proxy"), tls)
+    forward = Forward(("me", "s3cr3t-of-the-proxy"), server_context(certificate))
     with in_thread(forward):
         yield forward, forward.url("https", "me:s3cr3t-of-the-proxy"), certificate
-
-
-def self_signed(folder: Path) -> Path:
-    """A certificate for 127.0.0.1 with its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path = folder / "proxy.pem"
-    path.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    return path
 
 
 @contextlib.contextmanager

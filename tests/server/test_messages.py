@@ -82,7 +82,7 @@ async def test_a_message(proxy):
 
 
 async def test_the_plain_read_loop_gives_the_same(tmp_path, kiro):
-    async with running_proxy(tmp_path, kiro, push=False) as proxy:
+    async with running_proxy(tmp_path, kiro, direct=False) as proxy:
         kiro.faults.add(Shred(seed=3), times=None)
         found, whole = await read_stream(proxy, said())
         assert (whole, text_of(found)) == (True, LONG)

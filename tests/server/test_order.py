@@ -101,8 +101,8 @@ STREAMS = [(dialect, kind) for dialect in REQUESTS for kind in ANSWERS if (diale
 
 
 @pytest.mark.parametrize(("dialect", "kind"), STREAMS, ids=[" ".join(one) for one in STREAMS])
-@pytest.mark.parametrize("push", [True, False], ids=["pushed", "read"])
-async def test_each_event_is_with_the_client_before_kiro_sends_the_next(tmp_path, kiro, dialect, kind, push):
+@pytest.mark.parametrize("direct", [True, False], ids=["pushed", "read"])
+async def test_each_event_is_with_the_client_before_kiro_sends_the_next(tmp_path, kiro, dialect, kind, direct):
     path, document = REQUESTS[dialect]
     stop = "TOOL_USE" if kind == "arguments" else "END_TURN"
     events = [*ANSWERS[kind], *ENDS[kind], event("metadataEvent", stopReason=stop)]
@@ -110,7 +110,7 @@ async def test_each_event_is_with_the_client_before_kiro_sends_the_next(tmp_path
     kiro.let_out()
     async with (
         asyncio.timeout(10),
-        running_proxy(tmp_path, kiro, push=push) as proxy,
+        running_proxy(tmp_path, kiro, direct=direct) as proxy,
         proxy.post(path, document) as response,
     ):
         assert response.status == 200

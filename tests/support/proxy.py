@@ -66,7 +66,7 @@ async def running_proxy(
     people: tuple[str, ...] = ("first",),
     flags: Mapping[str, Any] | None = None,
     background: bool = False,
-    push: bool = True,
+    direct: bool = True,
 ) -> AsyncIterator[Proxy]:
     env = {"KIRO_HOME": str(folder), "KIRO_UPSTREAM_URL": emulator.url, "KIRO_AUTH_SOCIAL_URL": emulator.url}
     home = Home(env, {**QUICK, **(flags or {})}, use_keyring=False)
@@ -76,7 +76,7 @@ async def running_proxy(
         home.accounts.change(name, priority=priority)
     home.keys.create("test", KEY)
     async with open_runtime(home, background=background) as runtime:
-        runtime.client.push = push
+        runtime.client.direct = direct
         runner = web.AppRunner(make_app(runtime), access_log=None, handler_cancellation=True, shutdown_timeout=1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -210,12 +210,12 @@ def test_a_payload_type_goes_before_the_frame_s_name():
 
 
 def test_retry_after_is_read_from_header_date_and_body():
-    assert http(429, headers={"Retry-After": "7"}).retry_after_s == 7
-    dated = {"Retry-After": "Wed, 21 Oct 2026 07:28:30 GMT", "Date": "Wed, 21 Oct 2026 07:28:00 GMT"}
+    assert http(429, headers={"retry-after": "7"}).retry_after_s == 7
+    dated = {"retry-after": "Wed, 21 Oct 2026 07:28:30 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}
     assert http(429, headers=dated).retry_after_s == 30
     assert http(429, retryAfterMilliseconds=4000).retry_after_s == 4
     assert http(429).retry_after_s is None
-    assert http(429, headers={"Retry-After": "soon"}).retry_after_s is None
+    assert http(429, headers={"retry-after": "soon"}).retry_after_s is None
 
 
 def test_details_of_a_row_are_kept():

@@ -1,30 +1,27 @@
-"""The only file here that opens a connection.
+"""What this program asks of the network: conversations, and small questions beside them.
 
-One `KiroClient` serves the whole process: one session (per proxy) with one TLS context, unlimited
-connections and a generous idle pool, because a connection costs 19 ms of handshake.
-
-A conversation goes out by a `Lane` and comes back as an `Exchange`. `PushHandler`, which the latter
-needs, takes the place of the connector's private protocol factory; where there is none, and where a
-proxy is between, aiohttp's session does the same, more slowly.
+One `KiroClient` serves the whole process. A conversation goes out by a `Lane`, which keeps connections to one
+host; small questions, and everything that a proxy is between, go by aiohttp's session (one per SOCKS
+proxy). Connections are unlimited, those that are idle are kept, because a new one costs a handshake.
 
 There is no timer per chunk or request. One sweep per process looks for exchanges that have been silent
 for `idle_timeout_s`; Kiro sends nothing while a model thinks, for minutes.
 """
 
 import asyncio
-import functools
 import io
+import ssl
 import time
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
 import aiohttp
 
-from kiro.errors import NetworkFailed, UpstreamTimeout
+from kiro.errors import KiroError, NetworkFailed, UpstreamTimeout
 from kiro.upstream import refusals
-from kiro.upstream.direct import Lane, Reply, is_possible
+from kiro.upstream.direct import Lane
 from kiro.upstream.endpoints import Address
-from kiro.upstream.exchange import Exchange, PushHandler
+from kiro.upstream.exchange import Exchange, PulledExchange
 
 _LARGE_BODY: Final = 1024 * 1024
 _ERROR_BODY_LIMIT: Final = 64 * 1024
@@ -39,16 +36,24 @@ DIRECT: Final = "direct"
 class KiroClient:
     """Connections to Kiro and its sign-in services. Use as `async with`.
 
-    `push=False`, set before the first request, sends by aiohttp's session and reads with the plain loop. `proxy` is the default for all requests, an http(s) or
-    socks5 address; a request's own goes first, and `direct` there means none at all.
+    `direct=False`, set before the first request, sends by aiohttp's session as if a proxy were between. `proxy` is the
+    default for all requests, an http(s) or socks5 address; a request's own goes first, and `direct` there means none at all.
+    `tls` verifies servers in place of the computer's own list of authorities.
     """
 
-    def __init__(self, *, idle_timeout_s: float = 300, proxy: str | None = None, push: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        idle_timeout_s: float = 300,
+        proxy: str | None = None,
+        direct: bool = True,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._idle_timeout_s = idle_timeout_s
+        self._tls = tls
         self._proxy = proxy
-        self.push = push
+        self.direct = direct
         self._failures: tuple[type[Exception], ...] = (OSError,)
-        self._direct = is_possible()
         self._lanes: dict[str, Lane] = {}
         self._sessions: dict[str | None, aiohttp.ClientSession] = {}
         self._live: set[Exchange] = set()
@@ -63,6 +68,8 @@ class KiroClient:
             self._sweeper.cancel()
         for exchange in list(self._live):
             exchange.close()
+        for lane in self._lanes.values():
+            lane.close()
         for session in self._sessions.values():
             await session.close()
 
@@ -78,27 +85,25 @@ class KiroClient:
 
         `begin_by` (monotonic seconds) is when patience for the beginning ends; see `Exchange.begin_by`.
         """
-        response = await self._converse(address, body, proxy, begin_by)
-        if response.status == 200:
-            exchange = Exchange(response, self._live.discard)
+        exchange = await self._converse(address, body, proxy, begin_by)
+        if exchange.status == 200:
             exchange.begin_by = begin_by
+            exchange.on_over = self._live.discard
             self._live.add(exchange)
             return exchange
-        signal = refusals.from_response(response.status, response.headers, await _read_error(response))
-        raise refusals.as_error(signal)
+        error_body = await _read_error(exchange)
+        raise refusals.as_error(refusals.from_response(exchange.status, exchange.headers, error_body))
 
-    async def _converse(
-        self, address: Address, body: bytes, proxy: str | None, begin_by: float | None
-    ) -> aiohttp.ClientResponse | Reply:
+    async def _converse(self, address: Address, body: bytes, proxy: str | None, begin_by: float | None) -> Exchange:
         proxy = None if proxy == DIRECT else proxy or self._proxy
-        if proxy is not None or not (self._direct and self.push):
+        if proxy is not None or not self.direct:
             headers = address.call_headers()
-            return await self._send("POST", address.url, headers, body, proxy=proxy or DIRECT, begin_by=begin_by)
+            return PulledExchange(
+                await self._send("POST", address.url, headers, body, proxy=proxy or DIRECT, begin_by=begin_by)
+            )
         patient_until = time.monotonic() + self._idle_timeout_s
         try:
             return await self._lane(address.url).send(address, body, by=min(patient_until, begin_by or patient_until))
-        except aiohttp.ClientError as error:
-            raise refusals.network_error(error) from error
         except TimeoutError as error:
             raise UpstreamTimeout("Kiro did not begin to answer within the time that is set for it.") from error
         except OSError as error:
@@ -109,9 +114,7 @@ class KiroClient:
     def _lane(self, url: str) -> Lane:
         lane = self._lanes.get(url)
         if lane is None:
-            session = self._session(None)
-            assert session.connector is not None  # noqa: S101  a session has one until it is closed
-            lane = self._lanes[url] = Lane(url, session.connector, connect_s=_CONNECT_S)
+            lane = self._lanes[url] = Lane(url, connect_s=_CONNECT_S, tls=self._tls)
         return lane
 
     async def fetch(
@@ -175,16 +178,16 @@ class KiroClient:
         key = proxy if proxy and proxy.startswith("socks") else None
         session = self._sessions.get(key)
         if session is None:
-            connector = self._socks_connector(key) if key else aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
-            if self.push and hasattr(connector, "_factory"):
-                handler: Any = functools.partial(PushHandler, loop=asyncio.get_running_loop())
-                connector._factory = handler  # noqa: SLF001  see the module's docstring
+            connector = self._socks_connector(key) if key else self._connector()
             session = self._sessions[key] = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
             )
         return session
+
+    def _connector(self) -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(limit=0, keepalive_timeout=60, ssl=self._tls or True)
 
     def _socks_connector(self, proxy: str) -> aiohttp.TCPConnector:
         from kiro.upstream import socks
@@ -197,7 +200,7 @@ class KiroClient:
             await asyncio.sleep(min(_SWEEP_S, self._idle_timeout_s / 2))
             now = time.monotonic()
             for lane in self._lanes.values():
-                lane.give_up(now)
+                lane.sweep(now)
             silent_since = now - self._idle_timeout_s
             for exchange in [one for one in self._live if one.begin_by is not None and one.begin_by < now]:
                 exchange.fail(UpstreamTimeout("Kiro did not begin its answer within the time that is set for it."))
@@ -207,17 +210,26 @@ class KiroClient:
                 )
 
 
-async def _read_error(response: aiohttp.ClientResponse | Reply) -> bytes:
+async def _read_error(exchange: Exchange) -> bytes:
     """Some edges keep the connection open after an error page: read with a limit and a deadline."""
+    pieces: list[bytes] = []
+    enough: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def take(piece: bytes) -> None:
+        pieces.append(piece)
+        if sum(map(len, pieces)) >= _ERROR_BODY_LIMIT:
+            stop(None)
+
+    def stop(_: KiroError | None) -> None:
+        if not enough.done():
+            enough.set_result(None)
+
+    exchange.listen(take, stop)
     try:
         async with asyncio.timeout(_ERROR_BODY_DEADLINE_S):
-            chunks: list[bytes] = []
-            async for chunk in response.content.iter_chunked(16 * 1024):
-                chunks.append(chunk)
-                if sum(map(len, chunks)) >= _ERROR_BODY_LIMIT:
-                    break
-            return b"".join(chunks)
-    except (TimeoutError, aiohttp.ClientError, OSError):
-        return b"".join(chunks)
+            await enough
+    except TimeoutError:
+        pass  # what has come until now tells enough
     finally:
-        response.release()
+        exchange.close()
+    return b"".join(pieces)

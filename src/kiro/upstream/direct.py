@@ -1,114 +1,138 @@
-"""A prepared request over aiohttp's pooled connections: the way a conversation is sent when no HTTP proxy is between.
+"""The way a conversation is sent when no proxy is between: prepared bytes over connections of our own.
 
-`ClientSession.request` makes a request anew each time: headers, URL, cookies, redirects, a task for the
-body, a hundred calls, which is a third of what a small answer costs. What is sent to Kiro differs from
-the last time in three places only. So the head is bytes already, head and body leave in one write, and
-aiohttp does what it is good at: connections, TLS, their pool, and parsing the answer.
-
-This uses `connect` of aiohttp's connector and the protocol object that it gives, which are less public than
-the session. `is_possible` looks whether they are as they are used here; if not, the session does it.
+aiohttp's session makes a request anew each time: headers, URL, cookies, redirects, a task for the body,
+a hundred calls, which is a third of what a small answer costs; and it wakes a task for every event. What is
+sent to Kiro differs from the last time in three places only. So the head is bytes already, head and body
+leave in one write, and the answer is pushed to whoever listens.
 """
 
 import asyncio
-import inspect
+import socket
+import ssl
+import time
+from collections.abc import Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
-import aiohttp
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.client_reqrep import ClientRequest
-from aiohttp.connector import Connection
-from aiohttp.http import HttpProcessingError, RawResponseMessage
-from aiohttp.streams import StreamReader
-from yarl import URL
+import aiohappyeyeballs
 
+from kiro.upstream.connection import Connection, Reply
 from kiro.upstream.endpoints import Address
+from kiro.upstream.tls import Tls, default_context
 
-_CONNECT: Final = ["self", "req", "traces", "timeout"]
-
-
-def is_possible() -> bool:
-    """Whether this aiohttp has the parts that are used here."""
-    try:
-        answering = inspect.signature(ResponseHandler.set_response_params).parameters
-        connecting = inspect.signature(aiohttp.BaseConnector.connect).parameters
-    except (AttributeError, ValueError):
-        return False
-    return "read_until_eof" in answering and list(connecting) == _CONNECT
-
-
-class Reply:
-    """An answer whose head is here. The connection goes back to the pool when the body has ended."""
-
-    __slots__ = ("connection", "content", "headers", "status")
-
-    def __init__(self, status: int, headers: Any, content: StreamReader, connection: Connection) -> None:
-        self.status = status
-        self.headers = headers
-        self.content = content
-        self.connection: Connection | None = connection
-        content.on_eof(self.release)
-
-    def release(self) -> None:
-        """Give the connection back; aiohttp closes one whose body has not ended."""
-        if self.connection is not None:
-            connection, self.connection = self.connection, None
-            connection.release()
-
-    def close(self) -> None:
-        if self.connection is not None:
-            connection, self.connection = self.connection, None
-            connection.close()
+_KEPT_IDLE_S: Final = 60.0
+"""AWS closes an idle connection sooner or later; one that closes while a request is under way would fail it."""
+_KEPT_ADDRESSES_S: Final = 10.0
+_HEAD_START_S: Final = 0.25
+"""How long one address of a host is tried before the next one is tried beside it (RFC 8305)."""
 
 
 class Lane:
-    """Sends to one URL through `connector`. `connect_s` bounds the making of a connection.
+    """The connections to one URL's host. `connect_s` bounds the making of one, `tls` verifies the host.
 
-    There is no timer per request: whoever owns the lane calls `give_up` now and then.
+    There is no timer per request: whoever owns the lane calls `sweep` now and then. Raises ValueError for an address
+    that nothing can be sent to.
     """
 
-    def __init__(self, url: str, connector: aiohttp.BaseConnector, *, connect_s: float) -> None:
-        self._target = ClientRequest("POST", URL(url), loop=asyncio.get_running_loop())
-        self._connector = connector
-        self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_s)
-        self._waiting: dict[ResponseHandler, float] = {}
+    def __init__(self, url: str, *, connect_s: float, tls: ssl.SSLContext | None = None) -> None:
+        parts = urlsplit(url)
+        if not parts.hostname:
+            raise ValueError(f"{url!r} names no host")
+        encrypted = parts.scheme == "https"
+        self._host = parts.hostname
+        self._port = parts.port or (443 if encrypted else 80)
+        self._tls = (tls or default_context()) if encrypted else None
+        self._session: ssl.SSLSession | None = None
+        self._connect_s = connect_s
+        self._addresses: Sequence[Any] = ()
+        self._addresses_until = 0.0
+        self._idle: dict[Connection, float] = {}
+        self._waiting: dict[Reply, float] = {}
 
     async def send(self, address: Address, body: bytes, *, by: float) -> Reply:
         """The answer, once its head is here; that has to be `by` (monotonic seconds).
 
-        Raises TimeoutError, aiohttp.ClientError and OSError.
+        Raises TimeoutError and OSError.
         """
+        connection = self._take_idle() or await self._connect()
+        reply = connection.ask(address.call_head(len(body)) + body)
+        self._waiting[reply] = by
         try:
-            connection = await self._connector.connect(self._target, traces=[], timeout=self._timeout)
-        except TimeoutError as error:
-            raise aiohttp.ConnectionTimeoutError(f"no connection within {self._timeout.connect:.0f} s") from error
-        try:
-            message, content = await self._exchange(connection.protocol, address.call_head(len(body)) + body, by)
-        except HttpProcessingError as error:
-            connection.close()
-            raise aiohttp.ClientPayloadError(f"The answer is no HTTP: {error.message}") from error
+            await reply.begun
         except BaseException:
-            connection.close()
+            reply.close()
             raise
-        return Reply(message.code, message.headers, content, connection)
-
-    async def _exchange(
-        self, protocol: ResponseHandler | None, request: bytes, by: float
-    ) -> tuple[RawResponseMessage, StreamReader]:
-        """The answer's head, as aiohttp parses it, and its body to come."""
-        if protocol is None or protocol.transport is None:
-            raise aiohttp.ServerDisconnectedError
-        protocol.set_response_params(read_until_eof=True)
-        protocol.transport.write(request)
-        self._waiting[protocol] = by
-        try:
-            while True:
-                message, content = await protocol.read()
-                if message.code >= 200:
-                    return message, content
         finally:
-            del self._waiting[protocol]
+            del self._waiting[reply]
+        return reply
 
-    def give_up(self, now: float) -> None:
-        """Wakes those who have waited for longer than they wanted to."""
-        for protocol in [protocol for protocol, by in self._waiting.items() if by < now]:
-            protocol.set_exception(TimeoutError())
+    def sweep(self, now: float) -> None:
+        """Wakes those who have waited for longer than they wanted to, and closes what nobody has used for long."""
+        for reply in [reply for reply, by in self._waiting.items() if by < now]:
+            reply.give_up()
+        for connection in [one for one, since in self._idle.items() if since < now - _KEPT_IDLE_S]:
+            del self._idle[connection]
+            connection.abort()
+
+    def close(self) -> None:
+        """Close what is idle. Answers under way are closed by whoever asked."""
+        idle, self._idle = self._idle, {}
+        for connection in idle:
+            connection.abort()
+
+    # -- connections
+
+    def _take_idle(self) -> Connection | None:
+        """The one used last: those before it get old and are closed."""
+        while self._idle:
+            connection, _ = self._idle.popitem()
+            if connection.usable:
+                return connection
+        return None
+
+    def _keep(self, connection: Connection) -> None:
+        self._idle[connection] = time.monotonic()
+        if connection.tls is not None and (session := connection.tls.new_session) is not None:
+            self._session = session
+
+    def _forget(self, connection: Connection) -> None:
+        self._idle.pop(connection, None)
+
+    async def _connect(self) -> Connection:
+        tls = Tls(self._tls, self._host.rstrip("."), self._session) if self._tls is not None else None
+        connection = Connection(tls, on_idle=self._keep, on_lost=self._forget)
+        try:
+            async with asyncio.timeout(self._connect_s):
+                await self._reach(connection)
+                await connection.opened
+        except TimeoutError as error:
+            connection.abort()
+            raise ConnectionError(f"{self._host}:{self._port} gives no connection in {self._connect_s:g} s") from error
+        except OSError as error:
+            connection.abort()
+            self._addresses = ()
+            raise ConnectionError(f"{self._host}:{self._port}: {error.strerror or error}") from error
+        except BaseException:
+            connection.abort()
+            raise
+        return connection
+
+    async def _reach(self, connection: Connection) -> None:
+        """A TCP connection, to whichever of the host's addresses answers first."""
+        loop, addresses = asyncio.get_running_loop(), await self._look_up()
+        if len(addresses) == 1:
+            host, port = addresses[0][4][:2]
+            await loop.create_connection(lambda: connection, host, port)
+        else:
+            reached = await aiohappyeyeballs.start_connection(
+                addresses, happy_eyeballs_delay=_HEAD_START_S, interleave=1
+            )
+            await loop.create_connection(lambda: connection, sock=reached)
+
+    async def _look_up(self) -> Sequence[Any]:
+        """The host's addresses, as `getaddrinfo` tells them."""
+        if not self._addresses or self._addresses_until < time.monotonic():
+            loop = asyncio.get_running_loop()
+            self._addresses = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            self._addresses_until = time.monotonic() + _KEPT_ADDRESSES_S
+        return self._addresses

@@ -105,31 +105,28 @@ class Decoder:
 
     def feed(self, chunk: bytes) -> list[Frame]:
         """Frames completed by this chunk. Raises FrameError; the decoder is not to be used after that."""
-        frames: list[Frame] = []
-        try:
-            self._decode(chunk, frames)
-        except FrameError as error:
-            error.before = frames
-            raise
-        return frames
-
-    def _decode(self, chunk: bytes, frames: list[Frame]) -> None:
         data = self._rest + chunk if self._rest else chunk
         size = len(data)
         at = 0
-        while size - at >= 12:
-            total, payload_offset = _read_prelude(data[at : at + 12])
-            end = at + total
-            if end > size:
-                break
-            crc_at = end - 4
-            if crc32(data[at:crc_at]) != _CRC(data, crc_at)[0]:
-                raise FrameError("message_crc", f"in a frame of {total} bytes")
-            payload_at = at + payload_offset
-            headers, event = _read_headers(data[at + 12 : payload_at])
-            frames.append(Frame(headers, data[payload_at:crc_at], event))
-            at = end
+        frames: list[Frame] = []
+        try:
+            while size - at >= 12:
+                total, payload_offset = _read_prelude(data[at : at + 12])
+                end = at + total
+                if end > size:
+                    break
+                crc_at = end - 4
+                if crc32(data[at:crc_at]) != _CRC(data, crc_at)[0]:
+                    raise FrameError("message_crc", f"in a frame of {total} bytes")  # noqa: TRY301  a call per event saved
+                payload_at = at + payload_offset
+                headers, event = _read_headers(data[at + 12 : payload_at])
+                frames.append(Frame(headers, data[payload_at:crc_at], event))
+                at = end
+        except FrameError as error:
+            error.before = frames
+            raise
         self._rest = data[at:] if at else data
+        return frames
 
     def close(self) -> None:
         """The body ended. Raises FrameError `truncated` when it ended inside a frame."""

@@ -179,7 +179,7 @@ REFUSALS: Final[tuple[Row, ...]] = (
 
 
 def from_response(status: int, headers: Mapping[str, str], body: bytes) -> Signal:
-    """Reads an HTTP error: JSON in any of its spellings, plain text or an edge's HTML page."""
+    """Reads an HTTP error: JSON in any of its spellings, plain text or an edge's HTML page. Looks for names in lower case."""
     fields = _document(body)
     named = headers.get("x-amzn-errortype", "").split(":", 1)[0] or _text(fields, "code", "__type")
     message = _text(fields, "message", "Message", "error", "errorMessage")
@@ -294,12 +294,12 @@ def _retry_after(headers: Mapping[str, str], fields: dict[str, Any]) -> float | 
     milliseconds = fields.get("retryAfterMilliseconds")
     if isinstance(milliseconds, int | float) and not isinstance(milliseconds, bool) and milliseconds >= 0:
         return milliseconds / 1000
-    value = headers.get("Retry-After") or headers.get("retry-after")
+    value = headers.get("retry-after")
     if not value:
         return None
     if re.fullmatch(r"\d+(\.\d+)?", value):
         return float(value)
-    date, now = email.utils.parsedate_tz(value), headers.get("Date")
+    date, now = email.utils.parsedate_tz(value), headers.get("date")
     sent = email.utils.parsedate_tz(now) if now else None
     if date is None or sent is None:
         return None
