@@ -97,12 +97,12 @@ def test_what_is_sent_arrives_whole(trusting, context):
 def test_a_session_is_taken_up_again(trusting, context):
     tls, peer = connected(trusting, context)
     tls.receive(peer.say(b"answer"))
-    session = tls.new_session
-    assert session is not None
+    session = tls.session()
+    assert not tls.resumed
     again, peer = connected(trusting, context, session=session)
     assert peer.object.session_reused
     assert again.receive(peer.say(b"answer")) == b"answer"
-    assert again.new_session is None
+    assert again.resumed
 
 
 def test_a_session_that_the_peer_does_not_know_costs_a_whole_handshake(trusting, context, certificate):
@@ -110,9 +110,9 @@ def test_a_session_that_the_peer_does_not_know_costs_a_whole_handshake(trusting,
     tls.receive(peer.say(b"answer"))
     other = server_context(certificate)
     other.minimum_version = other.maximum_version = context.maximum_version
-    again, peer = connected(trusting, other, session=tls.new_session)
+    again, peer = connected(trusting, other, session=tls.session())
     assert again.receive(peer.say(b"answer")) == b"answer"
-    assert again.new_session is not None
+    assert not again.resumed
 
 
 def test_the_peers_goodbye_is_told(trusting, context):

@@ -12,7 +12,6 @@ import msgspec
 from kiro.accounts.account import Account
 from kiro.accounts.identity import no_other
 from kiro.auth.credentials import Credentials, ExternalIdpCredentials, IdcCredentials, SocialCredentials, kind_of
-from kiro.auth.files import read_sign_ins
 from kiro.errors import StorageError
 
 
@@ -23,6 +22,8 @@ def read_source(account: Account, now: datetime, extra_hosts: tuple[str, ...] = 
     """
     if account.source is None:
         return None
+    from kiro.auth.files import read_sign_ins  # all the formats: only for those who follow one
+
     path = Path(account.source)
     try:
         report = read_sign_ins(path, now=now, extra_hosts=extra_hosts)

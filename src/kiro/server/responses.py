@@ -8,7 +8,7 @@ some clients refer to a moment later.
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from aiohttp import web
 
@@ -16,9 +16,11 @@ from kiro.conversation.collect import Answer
 from kiro.errors import KiroError, WrongMethod
 from kiro.protocols import openai_responses as dialect
 from kiro.protocols.base import Ask, Renderer
-from kiro.protocols.openai_responses.shapes import Outcome
 from kiro.server.answer import Dialect, Visit
 from kiro.storage import responses_store as store
+
+if TYPE_CHECKING:  # to name it is no reason to load the dialect
+    from kiro.protocols.openai_responses.shapes import Outcome
 
 T = TypeVar("T")
 
@@ -52,7 +54,7 @@ class ResponsesDialect(Dialect):
     def failed_stream(self, visit: Visit, ask: Ask, error: KiroError) -> bytes | None:
         return dialect.failed_stream(ask, error, visit.answer_id)
 
-    def _keep(self, visit: Visit, ask: Ask, outcome: Outcome) -> None:
+    def _keep(self, visit: Visit, ask: Ask, outcome: "Outcome") -> None:
         asked = cast("dialect.ResponsesAsk", ask)
         kept = dialect.to_store(asked, outcome, client_key=_owner(visit), now=time.time())
         visit.runtime.later(asyncio.to_thread(store.put, visit.runtime.home.database, kept))

@@ -23,6 +23,8 @@ from kiro.upstream.tls import Tls, default_context
 _KEPT_IDLE_S: Final = 60.0
 """AWS closes an idle connection sooner or later; one that closes while a request is under way would fail it."""
 _KEPT_ADDRESSES_S: Final = 10.0
+_KEPT_SESSION_S: Final = 300.0
+"""Servers take a session up for hours, but change their keys; one that is refused costs a whole handshake, no more."""
 _HEAD_START_S: Final = 0.25
 """How long one address of a host is tried before the next one is tried beside it (RFC 8305)."""
 
@@ -43,6 +45,7 @@ class Lane:
         self._port = parts.port or (443 if encrypted else 80)
         self._tls = (tls or default_context()) if encrypted else None
         self._session: ssl.SSLSession | None = None
+        self._session_until = 0.0
         self._connect_s = connect_s
         self._addresses: Sequence[Any] = ()
         self._addresses_until = 0.0
@@ -64,6 +67,8 @@ class Lane:
             raise
         finally:
             del self._waiting[reply]
+        if self._tls is not None:
+            self._remember_session(connection)
         return reply
 
     def sweep(self, now: float) -> None:
@@ -92,11 +97,14 @@ class Lane:
 
     def _keep(self, connection: Connection) -> None:
         self._idle[connection] = time.monotonic()
-        if connection.tls is not None and (session := connection.tls.new_session) is not None:
-            self._session = session
 
     def _forget(self, connection: Connection) -> None:
         self._idle.pop(connection, None)
+
+    def _remember_session(self, connection: Connection) -> None:
+        if connection.tls is not None and self._session_until < time.monotonic():
+            self._session = connection.tls.session()
+            self._session_until = time.monotonic() + _KEPT_SESSION_S
 
     async def _connect(self) -> Connection:
         tls = Tls(self._tls, self._host.rstrip("."), self._session) if self._tls is not None else None

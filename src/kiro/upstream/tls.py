@@ -46,10 +46,14 @@ class Tls:
         """There is something besides data: something to send, or an end."""
         return self._outgoing.pending > 0 or self.ended
 
+    def session(self) -> ssl.SSLSession | None:
+        """What a later connection can take up, once the peer has said anything. A copy, which costs 0.2 ms."""
+        return self._object.session
+
     @property
-    def new_session(self) -> ssl.SSLSession | None:
-        """A session for later connections, unless this one was taken up from such a session itself."""
-        return None if self._object.session_reused else self._object.session
+    def resumed(self) -> bool:
+        """The session of an earlier connection was taken up."""
+        return bool(self._object.session_reused)
 
     def shake_hands(self) -> None:
         """The next step of the handshake, as far as what was received allows."""
