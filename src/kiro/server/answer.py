@@ -7,7 +7,6 @@ own shape, after it the dialect's error event and an aborted connection.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Final
 
 import msgspec
@@ -216,34 +215,41 @@ class _Exchange:
         self._protocol = dialect.protocol
         self._ask = ask
         self._answering = answering
-        content_type = self._renderer.content_type if ask.stream else "application/json"
+        self._rendering = renderer = self._protocol.renderer(ask, visit.answer_id) if ask.stream else None
+        content_type = renderer.content_type if renderer is not None else "application/json"
         self._stream = ClientStream(
             visit.request,
             lambda: visit.headers(content_type),
             visit.request.app[PATIENCE],
-            keepalive=self._renderer.keepalive if ask.stream else lambda: b" ",
+            keepalive=renderer.keepalive if renderer is not None else lambda: b" ",
             pause=answering.pause,
             resume=answering.resume,
             first_wait_s=settings.first_event_wait_s,
             ping_s=settings.ping_s,
         )
 
-    @cached_property
+    @property
     def _renderer(self) -> Renderer:
-        """Made for answers that are streamed."""
-        return self._protocol.renderer(self._ask, self._visit.answer_id)
+        assert self._rendering is not None  # noqa: S101  made for answers that are streamed
+        return self._rendering
 
     async def streamed(self) -> web.StreamResponse:
         """Every batch of events as it comes."""
         stream, renderer = self._stream, self._renderer
+
+        def write(events: Sequence[Event]) -> None:
+            data = renderer.feed(events)
+            if data:
+                stream.write(data)
+
         try:
             first = await self._answering.begin()
             if self._answering.finish is not None:
-                response = await stream.whole(renderer.feed(first))
+                response = stream.whole(renderer.feed(first))
             else:
-                await stream.begin(renderer.feed(first))
-                await self._answering.deliver(self._write)
-                response = await stream.end()
+                stream.begin(renderer.feed(first))
+                await self._answering.deliver(write)
+                response = stream.end()
             self._dialect.streamed(self._visit, self._ask, renderer)
         except BaseException as error:  # noqa: BLE001  cancelled ones included; _failed raises again what is not ours
             return await self._failed(error)
@@ -261,10 +267,7 @@ class _Exchange:
                 await self._answering.deliver(collector.add)
             body = self._dialect.whole(self._visit, self._ask, collector.answer())
             response: web.StreamResponse
-            if self._stream.opened:
-                response = await self._stream.whole(body)
-            else:
-                response = self._visit.reply(body)
+            response = self._stream.whole(body) if self._stream.opened else self._visit.reply(body)
         except BaseException as error:  # noqa: BLE001  cancelled ones included; _failed raises again what is not ours
             return await self._failed(error)
         finally:
@@ -281,18 +284,13 @@ class _Exchange:
                 await self._answering.deliver(events.extend)
             exact = Start(self._answering.used_model, self._answering.usage().prompt)
             events = [exact if isinstance(event, Start) else event for event in events]
-            response = await self._stream.whole(self._renderer.feed(events))
+            response = self._stream.whole(self._renderer.feed(events))
         except BaseException as error:  # noqa: BLE001  cancelled ones included; _failed raises again what is not ours
             return await self._failed(error)
         finally:
             self._stream.close()
         self._visit.log(200, None, self._ask.notes)
         return response
-
-    def _write(self, events: Sequence[Event]) -> None:
-        data = self._renderer.feed(events)
-        if data:
-            self._stream.write(data)
 
     async def _failed(self, error: BaseException) -> web.StreamResponse:
         """Before the head: a status. After it: the dialect's error, then an abort. A client that left: nothing."""

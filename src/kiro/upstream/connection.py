@@ -8,7 +8,6 @@ import asyncio
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import Final, cast
 
 import httptools
@@ -149,7 +148,7 @@ class Reply(Exchange):
         self.status = 0
         self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._connection: Connection | None = connection
-        self._fields: list[tuple[bytes, bytes]] = []
+        self._fields: dict[bytes, bytes] = {}
         self._pieces: list[bytes] = []
         self._head_bytes = 0
         self._ended_by_eof = False
@@ -163,10 +162,10 @@ class Reply(Exchange):
         # The parser holds this object's methods: a circle, which is cut when the answer is over.
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
 
-    @cached_property
+    @property
     def headers(self) -> Mapping[str, str]:
         """By names in lower case. Of a header that came twice, the last."""
-        return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._fields}
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self._fields.items()}
 
     def pause(self) -> None:
         if self._connection is not None:
@@ -220,7 +219,9 @@ class Reply(Exchange):
             self._reusable = False  # another answer behind this one, which nobody asked for
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name, value))
+        if self._complete:
+            return
+        self._fields[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         if self._complete or self._parser is None:
@@ -230,9 +231,9 @@ class Reply(Exchange):
             self._fields.clear()  # an interim answer
             return
         self.status = status
-        headers = self.headers
-        self._ended_by_eof = "content-length" not in headers and "transfer-encoding" not in headers
-        self._inflate = _inflating(headers.get("content-encoding", ""))
+        self._ended_by_eof = b"content-length" not in self._fields and b"transfer-encoding" not in self._fields
+        if encoding := self._fields.get(b"content-encoding"):
+            self._inflate = _inflating(encoding)
         if not self.begun.done():
             self.begun.set_result(None)
 
@@ -288,8 +289,8 @@ class Reply(Exchange):
         """Done by `_let_go`: a connection whose answer is not complete is closed."""
 
 
-def _inflating(encoding: str) -> Callable[[bytes], bytes] | None:
+def _inflating(encoding: bytes) -> Callable[[bytes], bytes] | None:
     """Inflates what comes piece by piece; None for an encoding that was not asked for."""
-    if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
+    if encoding.strip().lower() not in (b"gzip", b"x-gzip", b"deflate"):
         return None
     return zlib.decompressobj(wbits=32 + zlib.MAX_WBITS).decompress  # 32: the header tells which of the two it is
