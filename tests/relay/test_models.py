@@ -52,6 +52,14 @@ async def test_before_anybody_asked_the_built_in_table_serves_and_forbids_nothin
     assert shelf.resolve("claude-nova-9")[0].id == "claude-nova-9"
 
 
+@pytest.mark.parametrize(
+    "name", ["claude-nova-9\nx", "claude-nova-9\r\nX-Evil: 1", "claude-nova-9\x00", "claude-\ud83d"]
+)
+async def test_a_name_that_would_break_a_header_is_no_model_s(file, name):
+    with pytest.raises(UnknownModel):
+        shelf_of(Kiro(), file).resolve(name)
+
+
 async def test_kiro_is_asked_once_an_hour(file):
     kiro = Kiro(a=(SONNET,))
     shelf = shelf_of(kiro, file)

@@ -455,6 +455,15 @@ class TestBodies:
             assert (await response.json())["content"][0]["text"] == "fine"
 
 
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+async def test_a_model_s_name_cannot_break_out_of_the_head(proxy, stream):
+    asked = {**said(), "model": "claude-sonnet-4-5\r\nX-Evil: 1", "stream": stream}
+    async with proxy.post("/v1/messages", asked) as response:
+        assert response.status == 404
+        assert "X-Evil" not in response.headers
+        assert (await response.json())["error"]["type"] == "not_found_error"
+
+
 async def test_counting_tokens(proxy, kiro):
     async with proxy.post(
         "/v1/messages/count_tokens", {"model": "claude-sonnet-4-5", "messages": [{"role": "user", "content": LONG}]}

@@ -85,6 +85,8 @@ class ModelShelf:
         return answer
 
     def _resolve(self, asked: str) -> tuple[Model, Resolved]:
+        if not asked.isprintable():
+            raise UnknownModel(asked)  # the name goes into headers, where a line's end would begin another one
         known = self.known()
         resolved = normalise(asked, known if self.live else {}, self._aliases, self._suffix)
         if self._compat and (resolved is None or resolved.id not in known):
