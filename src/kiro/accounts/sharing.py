@@ -22,7 +22,6 @@ from kiro.accounts.account import MENDED_BY_A_SIGN_IN, Account
 from kiro.accounts.directory import AccountDirectory
 from kiro.accounts.follow import read_source
 from kiro.auth.credentials import ApiKeyCredentials, Credentials, TokenCredentials, can_refresh, expiry
-from kiro.auth.write_back import write_back
 from kiro.errors import StorageError
 
 _MARGIN: Final = timedelta(minutes=3)
@@ -113,6 +112,8 @@ class ForeignStores:
 
     def _deliver(self, account: Account, used: TokenCredentials, renewed: TokenCredentials) -> bool | None:
         """Whether the store has the new tokens now; None when it could not be written."""
+        from kiro.auth.write_back import write_back  # all the formats: only for those who share one
+
         try:
             delivered = write_back(Path(account.source or ""), used, renewed)
         except StorageError as error:

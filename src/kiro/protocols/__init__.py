@@ -1,29 +1,26 @@
 """How clients say it. PROTOCOLS is the table the server reads; dialects never import each other.
 
-A dialect is loaded when somebody speaks it: each costs a few hundred kilobytes and a share of the start.
+A dialect is imported when somebody speaks it: each costs a few hundred kilobytes and a share of the start.
 """
 
-import importlib.util
-import sys
-from typing import Final, cast
+import importlib
+from typing import Any, Final, cast
 
 from kiro.protocols.base import Protocol
 
 
-def _lazy(name: str) -> Protocol:
-    """The dialect's module, whose code runs at the first look into it."""
-    path = f"{__name__}.{name}"
-    spec = importlib.util.find_spec(path)
-    assert spec is not None  # noqa: S101  it lies beside this file
-    assert spec.loader is not None  # noqa: S101  a file has one
-    spec.loader = importlib.util.LazyLoader(spec.loader)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path] = module
-    spec.loader.exec_module(module)
-    globals()[name] = module
-    return cast("Protocol", module)
+class _Unread:
+    """Stands for the module of a dialect, and is as good as it from the first look into it on."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __getattr__(self, wanted: str) -> Any:
+        module = importlib.import_module(f"{__name__}.{self.name}")
+        vars(self).update(vars(module))
+        return getattr(module, wanted)
 
 
 PROTOCOLS: Final[dict[str, Protocol]] = {
-    name: _lazy(name) for name in ("anthropic", "openai_chat", "openai_responses", "gemini")
+    name: cast("Protocol", _Unread(name)) for name in ("anthropic", "openai_chat", "openai_responses", "gemini")
 }

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from kiro import __version__
 from kiro.errors import AccountError, KiroError, UnknownModel, UnknownRoute, WrongMethod
-from kiro.protocols import PROTOCOLS, openai_responses
+from kiro.protocols import PROTOCOLS
 from kiro.protocols.base import ModelCard, retry_headers
 from kiro.runtime import Runtime
 from kiro.server import login_page, numbers
@@ -201,6 +201,8 @@ async def _list_models(visit: Visit) -> web.StreamResponse:
     """In the asker's shape; Codex asks for a manifest of its own, Claude Code takes only what sounds like Anthropic."""
     listed = cards(visit.runtime, _within_reach(visit))
     if "client_version" in visit.request.query:
+        from kiro.protocols import openai_responses
+
         return visit.reply(openai_responses.codex_models(listed))
     if visit.request.headers.get("User-Agent", "").startswith(_CLAUDE_CODE):
         listed = [_for_claude_code(card) for card in listed]

@@ -14,13 +14,16 @@ from aiohttp import web
 
 from kiro.conversation.collect import Answer
 from kiro.errors import KiroError, WrongMethod
-from kiro.protocols import openai_responses as dialect
+from kiro.protocols import PROTOCOLS
 from kiro.protocols.base import Ask, Renderer
 from kiro.server.answer import Dialect, Visit
 from kiro.storage import responses_store as store
 
-if TYPE_CHECKING:  # to name it is no reason to load the dialect
+if TYPE_CHECKING:
+    from kiro.protocols import openai_responses as dialect
     from kiro.protocols.openai_responses.shapes import Outcome
+else:
+    dialect = PROTOCOLS["openai_responses"]  # to name it here is no reason to import it
 
 T = TypeVar("T")
 
