@@ -185,7 +185,7 @@ async def test_a_connection_that_was_idle_for_a_minute_is_closed():
         lane = Lane(server.url, connect_s=5)
         for _ in range(2):
             address = new_call(inference_address(ACCESS, server.url))
-            reply = await lane.send(address, b"{}", by=time.monotonic() + 5)
+            reply = await lane.send(address.call_head(2) + b"{}", by=time.monotonic() + 5)
             ended = asyncio.get_running_loop().create_future()
             reply.listen(lambda _: None, ended.set_result)
             assert await asyncio.wait_for(ended, 5) is None
@@ -275,6 +275,74 @@ async def test_a_host_is_reached_at_whichever_of_its_addresses_answers():
     async with talking(OK) as (client, server):
         server.url = server.url.replace("127.0.0.1", "localhost")
         assert await converse(client, server) == (b"hello", None)
+
+
+# -- small questions
+
+
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "session"])
+async def test_a_small_question_is_answered_with_status_headers_and_body(direct):
+    reply = b"HTTP/1.1 404 Not Found\r\nX-Amzn-RequestId: abc\r\nContent-Length: 4\r\n\r\nnone"
+    async with talking(reply, direct=direct) as (client, server):
+        status, headers, body = await client.fetch("POST", f"{server.url}/ask?x=1&y=%20", {"X-Said": "ö"}, b"what?")
+    assert (status, headers["x-amzn-requestid"], body) == (404, "abc", b"none")
+    head, sent = server.received[0]
+    assert head.startswith(b"POST /ask?x=1&y=%20 HTTP/1.1\r\n")
+    assert sent == b"what?"
+
+
+async def test_a_question_without_a_body_has_no_length():
+    heads = []
+
+    async def serve(reader, writer):
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(OK)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, KiroClient() as client:
+        port = server.sockets[0].getsockname()[1]
+        assert (await client.fetch("GET", f"http://127.0.0.1:{port}", {}))[2] == b"hello"
+    assert heads[0].startswith(b"GET / HTTP/1.1\r\n")
+    assert b"content-length" not in heads[0].lower()
+
+
+async def test_the_first_conversation_finds_the_connection_of_the_question_before_it():
+    async with talking(OK, OK) as (client, server):
+        await client.fetch("POST", f"{server.url}/models", {}, b"{}")
+        assert await converse(client, server) == (b"hello", None)
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "session"])
+async def test_of_a_long_answer_to_a_small_question_a_mebibyte_is_read(direct):
+    async with talking(b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + b"x" * 9_000_000, direct=direct) as (
+        client,
+        server,
+    ):
+        _, _, body = await client.fetch("POST", server.url, {}, b"{}")
+    assert 1024 * 1024 <= len(body) < 2 * 1024 * 1024
+
+
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "session"])
+async def test_a_small_answer_that_is_cut_is_a_network_failure(direct):
+    cut = b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\nConnection: close\r\n\r\nhel"
+    async with talking(cut, direct=direct) as (client, server):
+        with pytest.raises(NetworkFailed):
+            await client.fetch("POST", server.url, {}, b"{}")
+
+
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "session"])
+async def test_a_small_question_is_not_waited_for_without_end(direct):
+    async with talking(None, direct=direct) as (client, server):
+        with pytest.raises(UpstreamTimeout, match="within 0 s"):
+            await client.fetch("POST", server.url, {}, b"{}", timeout_s=0.1)
+
+
+async def test_a_header_that_would_break_the_head_of_a_question_is_refused():
+    async with talking(OK) as (client, server):
+        with pytest.raises(NetworkFailed, match="cannot be sent"):
+            await client.fetch("POST", server.url, {"Authorization": "Bearer a\r\nX-Evil: 1"}, b"{}")
+        assert server.received == []
 
 
 # -- encrypted

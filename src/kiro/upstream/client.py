@@ -1,8 +1,8 @@
 """What this program asks of the network: conversations, and small questions beside them.
 
-One `KiroClient` serves the whole process. A conversation goes out by a `Lane`, which keeps connections to one
-host; small questions, and everything that a proxy is between, go by aiohttp's session (one per SOCKS
-proxy). Connections are unlimited, those that are idle are kept, because a new one costs a handshake.
+One `KiroClient` serves the whole process. All goes out by a `Lane` per host, or, where a proxy is between, by
+aiohttp's session (one per SOCKS proxy). Connections are unlimited, those that are idle are kept, because a new
+one costs a handshake: the question for models at the start leaves one to the first conversation.
 
 There is no timer per chunk or request. One sweep per process looks for exchanges that have been silent
 for `idle_timeout_s`; Kiro sends nothing while a model thinks, for minutes.
@@ -14,16 +14,19 @@ import ssl
 import time
 from collections.abc import Mapping
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 import aiohttp
 
-from kiro.errors import KiroError, NetworkFailed, UpstreamTimeout
+from kiro.errors import KiroError, NetworkFailed, StreamCut, UpstreamTimeout
 from kiro.upstream import refusals
+from kiro.upstream.connection import Reply
 from kiro.upstream.direct import Lane
-from kiro.upstream.endpoints import Address
+from kiro.upstream.endpoints import Address, small_request
 from kiro.upstream.exchange import Exchange, PulledExchange
 
 _LARGE_BODY: Final = 1024 * 1024
+_SMALL_ANSWER_LIMIT: Final = 1024 * 1024
 _ERROR_BODY_LIMIT: Final = 64 * 1024
 _ERROR_BODY_DEADLINE_S: Final = 10.0
 _SWEEP_S: Final = 1.0
@@ -54,7 +57,7 @@ class KiroClient:
         self._proxy = proxy
         self.direct = direct
         self._failures: tuple[type[Exception], ...] = (OSError,)
-        self._lanes: dict[str, Lane] = {}
+        self._lanes: dict[tuple[str, str], Lane] = {}
         self._sessions: dict[str | None, aiohttp.ClientSession] = {}
         self._live: set[Exchange] = set()
         self._sweeper: asyncio.Task[None] | None = None
@@ -102,20 +105,26 @@ class KiroClient:
                 await self._send("POST", address.url, headers, body, proxy=proxy or DIRECT, begin_by=begin_by)
             )
         patient_until = time.monotonic() + self._idle_timeout_s
+        request = address.call_head(len(body)) + body
         try:
-            return await self._lane(address.url).send(address, body, by=min(patient_until, begin_by or patient_until))
+            return await self._ask(address.url, request, by=min(patient_until, begin_by or patient_until))
         except TimeoutError as error:
             raise UpstreamTimeout("Kiro did not begin to answer within the time that is set for it.") from error
+
+    async def _ask(self, url: str, request: bytes, *, by: float) -> Reply:
+        """Sends over a connection of our own. Raises NetworkFailed; TimeoutError when no answer has begun `by` then."""
+        try:
+            parts = urlsplit(url)
+            lane = self._lanes.get((parts.scheme, parts.netloc))
+            if lane is None:
+                lane = self._lanes[parts.scheme, parts.netloc] = Lane(url, connect_s=_CONNECT_S, tls=self._tls)
+            return await lane.send(request, by=by)
+        except TimeoutError:
+            raise
         except OSError as error:
             raise refusals.network_error(error) from error
         except ValueError as error:
             raise NetworkFailed(f"This address cannot be used: {error}.") from error
-
-    def _lane(self, url: str) -> Lane:
-        lane = self._lanes.get(url)
-        if lane is None:
-            lane = self._lanes[url] = Lane(url, connect_s=_CONNECT_S, tls=self._tls)
-        return lane
 
     async def fetch(
         self,
@@ -128,14 +137,19 @@ class KiroClient:
         timeout_s: float = 30,
     ) -> tuple[int, Mapping[str, str], bytes]:
         """One small request: status, headers and at most 1 MiB of body. Raises NetworkFailed or UpstreamTimeout."""
+        way = None if proxy == DIRECT else proxy or self._proxy
+        exchange: Exchange
         try:
             async with asyncio.timeout(timeout_s):
-                response = await self._send(method, url, headers, body, proxy=proxy)
-                async with response:
-                    return response.status, response.headers, await response.content.read(1024 * 1024)
+                if way is None and self.direct:
+                    request = small_request(method, url, headers, body)
+                    exchange = await self._ask(url, request, by=time.monotonic() + timeout_s)
+                else:
+                    exchange = PulledExchange(await self._send(method, url, headers, body, proxy=way or DIRECT))
+                return exchange.status, exchange.headers, await _read(exchange, _SMALL_ANSWER_LIMIT)
         except TimeoutError as error:
             raise UpstreamTimeout(f"Kiro did not answer within {timeout_s:.0f} s.") from error
-        except (aiohttp.ClientError, OSError) as error:
+        except StreamCut as error:
             raise refusals.network_error(error) from error
 
     async def _send(
@@ -211,25 +225,39 @@ class KiroClient:
 
 
 async def _read_error(exchange: Exchange) -> bytes:
-    """Some edges keep the connection open after an error page: read with a limit and a deadline."""
+    """Some edges keep the connection open after an error page: what has come by then tells enough."""
     pieces: list[bytes] = []
-    enough: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    try:
+        async with asyncio.timeout(_ERROR_BODY_DEADLINE_S):
+            return await _read(exchange, _ERROR_BODY_LIMIT, pieces)
+    except (TimeoutError, KiroError):
+        return b"".join(pieces)
+
+
+async def _read(exchange: Exchange, limit: int, pieces: list[bytes] | None = None) -> bytes:
+    """The body, or as much of it as is over `limit`; `pieces` takes it as it comes. Raises StreamCut."""
+    read: list[bytes] = [] if pieces is None else pieces
+    left = limit
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def take(piece: bytes) -> None:
-        pieces.append(piece)
-        if sum(map(len, pieces)) >= _ERROR_BODY_LIMIT:
+        nonlocal left
+        read.append(piece)
+        left -= len(piece)
+        if left <= 0:
             stop(None)
 
-    def stop(_: KiroError | None) -> None:
-        if not enough.done():
-            enough.set_result(None)
+    def stop(error: KiroError | None) -> None:
+        if ended.done():
+            return
+        if error is not None:
+            ended.set_exception(error)
+        else:
+            ended.set_result(None)
 
     exchange.listen(take, stop)
     try:
-        async with asyncio.timeout(_ERROR_BODY_DEADLINE_S):
-            await enough
-    except TimeoutError:
-        pass  # what has come until now tells enough
+        await ended
     finally:
         exchange.close()
-    return b"".join(pieces)
+    return b"".join(read)

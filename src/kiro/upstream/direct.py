@@ -1,4 +1,4 @@
-"""The way a conversation is sent when no proxy is between: prepared bytes over connections of our own.
+"""The way to Kiro when no proxy is between: bytes over connections of our own.
 
 aiohttp's session makes a request anew each time: headers, URL, cookies, redirects, a task for the body,
 a hundred calls, which is a third of what a small answer costs; and it wakes a task for every event. What is
@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 import aiohappyeyeballs
 
 from kiro.upstream.connection import Connection, Reply
-from kiro.upstream.endpoints import Address
 from kiro.upstream.tls import Tls, default_context
 
 _KEPT_IDLE_S: Final = 60.0
@@ -52,13 +51,13 @@ class Lane:
         self._idle: dict[Connection, float] = {}
         self._waiting: dict[Reply, float] = {}
 
-    async def send(self, address: Address, body: bytes, *, by: float) -> Reply:
-        """The answer, once its head is here; that has to be `by` (monotonic seconds).
+    async def send(self, request: bytes, *, by: float) -> Reply:
+        """The answer to a request's head and body, once its own head is here; that has to be `by` (monotonic seconds).
 
         Raises TimeoutError and OSError.
         """
         connection = self._take_idle() or await self._connect()
-        reply = connection.ask(address.call_head(len(body)) + body)
+        reply = connection.ask(request)
         self._waiting[reply] = by
         try:
             await reply.begun

@@ -7,6 +7,7 @@ The event stream that comes back is the same. Which one an account uses is a pro
 
 import platform
 import random
+from collections.abc import Mapping
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
@@ -180,21 +181,29 @@ def _headers(access: Access, agent: str) -> dict[str, str]:
     return headers
 
 
+def small_request(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
+    """The bytes of a request that is made once. Raises NetworkFailed for what would break out of a header."""
+    length = {"Content-Length": str(len(body))} if body is not None else {}
+    return _lines(method, url, {"Accept": "*/*", **headers, **length}) + b"\r\n" + (body or b"")
+
+
 def _head(url: str, headers: dict[str, str]) -> bytes:
-    """The head of a POST. Raises NetworkFailed for what would break out of a header."""
-    parts = urlsplit(url)
-    target = parts.path + (f"?{parts.query}" if parts.query else "")
-    constant = {"Host": parts.netloc.rpartition("@")[2], "Accept-Encoding": "gzip, deflate", **headers}
-    lines = [f"{name}: {value}" for name, value in constant.items() if name != _CALL_ID]
-    text = "\r\n".join((f"POST {target} HTTP/1.1", *lines))
-    if any(ord(char) < 32 or ord(char) > 255 for line in (target, *lines) for char in line):
-        raise NetworkFailed("A character of the access token or of the address cannot be sent.")
+    """The head of a POST, with places for the call's id and the body's length. Raises as `small_request`."""
+    constant = {name: value for name, value in headers.items() if name != _CALL_ID}
     return (
-        text.encode("latin-1").replace(b"%", b"%%")
-        + b"\r\n"
-        + _CALL_ID.encode()
-        + b": %b\r\nContent-Length: %d\r\n\r\n"
+        _lines("POST", url, constant).replace(b"%", b"%%") + _CALL_ID.encode() + b": %b\r\nContent-Length: %d\r\n\r\n"
     )
+
+
+def _lines(method: str, url: str, headers: Mapping[str, str]) -> bytes:
+    """The request's line and its headers."""
+    parts = urlsplit(url)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    constant = {"Host": parts.netloc.rpartition("@")[2], "Accept-Encoding": "gzip, deflate", **headers}
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in constant.items())]
+    if any(ord(char) < 32 or ord(char) > 255 for line in lines for char in line):
+        raise NetworkFailed("A character of the access token or of the address cannot be sent.")
+    return "".join(f"{line}\r\n" for line in lines).encode("latin-1")
 
 
 def _call_id() -> str:
