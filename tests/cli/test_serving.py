@@ -12,8 +12,9 @@ import time
 import urllib.request
 
 import pytest
+import typer
 
-from kiro.cli import pasting, ports
+from kiro.cli import pasting, ports, serve, serving
 from support.commandline import read_until, value
 
 
@@ -34,6 +35,41 @@ def taken():
     listener.bind(("127.0.0.1", 0))
     listener.listen()
     return listener, listener.getsockname()[1]
+
+
+PLAIN = ["", "--port 0", "-p 8080", "--host localhost --port 65535 --open", "--open --host ::1", "--port 1 --port 2"]
+TYPERS = [
+    "--help",
+    "--port",
+    "--port 65536",
+    "--port -1",
+    "--port=1",
+    "-p1",
+    "--port x",
+    "--host -p",
+    "--opn",
+    "x",
+    "--host",
+]
+
+
+@pytest.mark.parametrize("line", PLAIN)
+def test_a_plain_command_line_is_read_as_typer_would_read_it(line):
+    context = typer.main.get_command(serve.app).make_context("serve", line.split())
+    assert serving.read_plainly(line.split()) == context.params
+
+
+@pytest.mark.parametrize("line", TYPERS)
+def test_all_other_command_lines_are_left_to_typer(line):
+    assert serving.read_plainly(line.split()) is None
+
+
+@pytest.mark.parametrize("port", ["65536", "x"])
+def test_a_port_that_is_none_is_explained(kiro, port):
+    status, _, err = kiro.call("serve", "--port", port)
+    assert status == 2
+    assert port in err
+    assert "kiro serve --help" in err
 
 
 def test_the_first_start_makes_a_client_key_and_every_start_shows_it(signed_in):

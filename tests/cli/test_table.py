@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
 
@@ -57,6 +59,38 @@ def test_the_help_of_a_command_imports_neither_network_nor_crypto(kiro, name):
 def test_a_small_command_does_not_load_what_only_serving_needs(kiro):
     loaded = modules_after("keys", "list", "--json", env=kiro.env)
     assert not loaded & {"aiohttp", "rich", "PIL", "pypdf", "keyring", "uvloop"}
+
+
+SERVING = """
+import json, os, socket, sys, threading, time
+from kiro.cli import main
+
+def told():
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", int(sys.argv[3]))).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            print(json.dumps(sorted(sys.modules)), flush=True)
+            os._exit(0)
+
+threading.Thread(target=told, daemon=True).start()
+main()
+"""
+
+
+def test_a_server_that_nobody_has_asked_holds_only_what_it_needs(kiro):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", SERVING, "serve", "--port", str(port)]
+    done = subprocess.run(command, capture_output=True, env=kiro.env, check=True, timeout=30)
+    loaded = set(json.loads(done.stdout.splitlines()[-1]))
+    assert "kiro.server.app" in loaded
+    assert not loaded & {"typer", "rich", "PIL", "pypdf", "keyring", "jsonschema", "tomlkit", "aiohttp_socks"}
+    assert loaded & {"frozenlist._frozenlist", "kiro.auth.formats", "kiro.emulator.server"} == set()
+    assert not {name for name in loaded if re.match(r"kiro\.protocols\.\w+\.\w+", name)}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -15,32 +15,47 @@ from kiro.errors import Cancelled, KiroError
 
 
 def main() -> None:
+    # The C++ of frozenlist, which aiohttp brings along, loads a library of a megabyte for a few short lists.
+    os.environ.setdefault("FROZENLIST_NO_EXTENSIONS", "1")
     raise SystemExit(run(sys.argv[1:], Path(sys.argv[0]).stem))
 
 
 def run(arguments: Sequence[str], program: str = "kiro") -> int:
     """Run one command line; the exit status."""
-    from typer.exceptions import TyperException
-
-    from kiro.cli.table import root
-
-    program = "kiro-proxy" if program == "kiro-proxy" else "kiro"
     try:
-        status = root().main(args=list(arguments), prog_name=program, standalone_mode=False)
+        status = _called(arguments, "kiro-proxy" if program == "kiro-proxy" else "kiro")
         sys.stdout.flush()
     except Cancelled as error:
         return _stopped(error.message)
     except KiroError as error:
         return _told(error.message, error.hint, error.exit_code)
-    except TyperException as error:
-        return _told(error.format_message().rstrip("."), _usage_hint(error), 2)
     except BrokenPipeError:
         return _reader_left()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, EOFError):
         return _stopped("Stopped.")
-    except Exception as error:  # noqa: BLE001  # the last resort: whatever nobody foresaw becomes one sentence and a traceback in the log
-        return _unforeseen(error)
+    except Exception as error:  # noqa: BLE001  the last resort: whatever nobody foresaw becomes one sentence and a traceback in the log
+        return _wrong_usage(error) or _unforeseen(error)
     return status if isinstance(status, int) else 0
+
+
+def _called(arguments: Sequence[str], program: str) -> object:
+    if list(arguments[:1]) == ["serve"]:
+        from kiro.cli import serving
+
+        work = serving.unparsed(arguments[1:])
+        if work is not None:
+            return work()
+    from kiro.cli.table import root
+
+    return root().main(args=list(arguments), prog_name=program, standalone_mode=False)
+
+
+def _wrong_usage(error: Exception) -> int:
+    """The exit status of a command that Typer could not read; 0 when the error is another."""
+    typer_errors = sys.modules.get("typer.exceptions")
+    if typer_errors is None or not isinstance(error, typer_errors.TyperException):
+        return 0
+    return _told(error.format_message().rstrip("."), _usage_hint(error), 2)
 
 
 def _told(message: str, hint: str | None, status: int) -> int:

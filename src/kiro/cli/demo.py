@@ -10,7 +10,7 @@ import typer
 
 from kiro.cli import pasting, ports, render
 from kiro.cli.opening import ignore_signals, run_async
-from kiro.cli.serve import explained, first_key
+from kiro.cli.serving import explained, first_key
 from kiro.cli.table import new_app
 from kiro.errors import PortTaken
 
