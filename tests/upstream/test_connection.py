@@ -74,6 +74,22 @@ def test_interim_answers_change_nothing(body, cuts):
     assert received(b"HTTP/1.1 100 Continue\r\n\r\n" + sized(body), cuts) == (body, [None], 1)
 
 
+@pytest.mark.parametrize("listening", [True, False], ids=["listening", "not yet"])
+async def test_a_body_that_ends_with_the_connection_is_whole_whenever_somebody_listens(listening):
+    body, ends = [], []
+    connection = Connection(None, on_idle=lambda _: None, on_lost=lambda _: None)
+    connection.connection_made(Wire())
+    reply = connection.ask(b"request")
+    connection.data_received(b"HTTP/1.1 200 OK\r\n\r\nhel")
+    if listening:
+        reply.listen(body.append, ends.append)
+    connection.data_received(b"lo")
+    connection.connection_lost(None)
+    if not listening:
+        reply.listen(body.append, ends.append)
+    assert (b"".join(body), ends) == (b"hello", [None])
+
+
 async def test_data_that_nobody_asked_for_closes_the_connection():
     wire = Wire()
     connection = Connection(None, on_idle=lambda _: None, on_lost=lambda _: None)

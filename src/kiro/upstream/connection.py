@@ -5,6 +5,7 @@ found in a read leaves together, however many chunks it came in.
 """
 
 import asyncio
+import sys
 import time
 import zlib
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from kiro.upstream.exchange import Exchange, cut
 from kiro.upstream.tls import Tls
 
 _MOST_HEAD_BYTES: Final = 64 * 1024
+_NONE: Final = sys.maxsize
 
 
 class Connection(asyncio.Protocol):
@@ -150,12 +152,12 @@ class Reply(Exchange):
         self._connection: Connection | None = connection
         self._fields: dict[bytes, bytes] = {}
         self._pieces: list[bytes] = []
+        self._later = _NONE
+        """Where among the pieces those begin that came behind this answer's end."""
         self._head_bytes = 0
         self._ended_by_eof = False
         self._inflate: Callable[[bytes], bytes] | None = None
         self._complete = False
-        self._pieces_of_body: int | None = None
-        """How many of the pieces belong to this answer, once it is complete; None when all do."""
         self._reusable = False
         self._failure: KiroError | None = None
         self.on_body = self._pieces.append
@@ -241,7 +243,7 @@ class Reply(Exchange):
         if self.status and self._parser is not None and not self._complete:
             self._reusable = self._parser.should_keep_alive()
             self._complete = True
-            self._pieces_of_body = len(self._pieces)
+            self._later = len(self._pieces)
 
     # -- handing over
 
@@ -251,8 +253,8 @@ class Reply(Exchange):
     def _hand_over(self) -> None:
         """What has come since the last time, in one piece; then how it ended, if it has."""
         pieces, on_data = self._pieces, self._on_data
-        if self._complete:
-            del pieces[self._pieces_of_body :]
+        if self._later < len(pieces):
+            del pieces[self._later :]
         if pieces and on_data is not None:
             data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
             pieces.clear()
