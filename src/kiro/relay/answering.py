@@ -72,7 +72,7 @@ class Answering:
         self.trimmed = 0
         """How many old messages were left out because the conversation did not fit."""
 
-        self._trying = Trying(relay, self.model, self._reach, self._begin_once, self._hang_up)
+        self._trying = Trying(relay, self.model, self._reach)
         self._requests: Requests | None = None
         self._session = ""
         self._exchange: Exchange | None = None
@@ -160,6 +160,7 @@ class Answering:
         """Drop the connection to Kiro if it is still open; it stops generating then."""
         self._hang_up()
         self._leave()
+        self._sink = None  # it leads back here: without it a conversation would stay until the next collection
 
     def _hang_up(self) -> None:
         if self._exchange is not None:
@@ -179,7 +180,7 @@ class Answering:
         self._requests = Requests(conversation, self.model, ids, agentic=self._resolved.agentic, notes=self.notes)
 
     async def _until_begun(self, failed: frozenset[str] = frozenset()) -> None:
-        await self._trying.until_begun(self._conversation, self._session, failed)
+        await self._trying.until_begun(self._begin_once, self._conversation, self._session, failed)
 
     async def _begin_once(self, access: Access, dropped: frozenset[str], attempt: Attempt) -> bool:
         try:
@@ -190,8 +191,12 @@ class Answering:
             await self._first
         except ContextOverflow as error:
             # Kiro does not say by how much; clients that compact want numbers, so they get our estimate.
+            self._hang_up()
             tokens = self._relay.prompt_tokens(self.model, self._estimate)
             raise ContextOverflow(tokens, self.model.window) from error
+        except KiroError:
+            self._hang_up()
+            raise
         return self._failure is None
 
     async def _send(self, access: Access, dropped: frozenset[str]) -> Exchange:

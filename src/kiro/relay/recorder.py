@@ -6,6 +6,7 @@ Rows are collected in memory and written in batches by a thread, twice a second 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Self
 
 import msgspec
@@ -105,6 +106,7 @@ class LogWriter:
         self._append = append
         self._complain = complain
         self._rows: list[RequestRow] = []
+        self._writer = ThreadPoolExecutor(1, "log")  # always the same thread: each has a heap of its own
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -115,6 +117,7 @@ class LogWriter:
         if self._task is not None:
             self._task.cancel()
         await self.flush()
+        self._writer.shutdown(wait=False)
 
     def add(self, row: RequestRow) -> None:
         self._rows.append(row)
@@ -124,7 +127,7 @@ class LogWriter:
         rows, self._rows = self._rows, []
         if rows:
             try:
-                await asyncio.to_thread(self._append, rows)
+                await asyncio.get_running_loop().run_in_executor(self._writer, self._append, rows)
             except (KiroError, OSError) as error:
                 self._complain(f"{len(rows)} log rows could not be written: {error}")
 

@@ -57,18 +57,19 @@ class Attempt(msgspec.Struct):
 
 
 Begin: TypeAlias = Callable[[Access, frozenset[str], Attempt], Awaitable[bool]]
-"""Sends the request, without what is dropped, and returns when its answer has begun: False if it broke in the same moment."""
+"""Sends the request, without what is dropped, and returns when its answer has begun: False if it broke in the same moment.
+
+Leaves nothing open when it raises.
+"""
 
 
 class Trying:
-    """The tries of one answer. `attempts` and `notes` are for the log; `hang_up` drops what a failed try has left."""
+    """The tries of one answer. `attempts` and `notes` are for the log."""
 
-    def __init__(self, relay: Relay, model: Model, reach: Reach, begin: Begin, hang_up: Callable[[], None]) -> None:
+    def __init__(self, relay: Relay, model: Model, reach: Reach) -> None:
         self._relay = relay
         self._model = model
         self._reach = reach
-        self._begin = begin
-        self._hang_up = hang_up
         self.attempts: list[Attempt] = []
         self.notes: list[str] = []
         self.account: Account | None = None
@@ -81,7 +82,7 @@ class Trying:
         self._region: str | None = None
         """Where the account is tried, in place of where it is known to be answered."""
 
-    async def until_begun(self, conversation: Conversation, session: str, failed: frozenset[str]) -> None:
+    async def until_begun(self, begin: Begin, conversation: Conversation, session: str, failed: frozenset[str]) -> None:
         """Returns when an answer has begun. `failed` are ids of accounts not to ask. Raises when no try got that far."""
         self.deadline = time.monotonic() + self._relay.settings().relay.max_seconds
         tries = Tries(total=len(self.attempts) + 1, dropped=self._known_refused(conversation), failed=failed)
@@ -92,10 +93,9 @@ class Trying:
                 account, self._region = await self._claim(session, tries.failed, last), None
             began = time.time()
             try:
-                lasts = await self._try(account, tries.dropped)
+                lasts = await self._try(begin, account, tries.dropped)
             except KiroError as error:
                 last = error
-                self._hang_up()
             else:
                 if lasts:  # otherwise it broke in the same moment, and that is learned already
                     self._relay.learn(account, None, model=self._model, began=began)
@@ -137,7 +137,7 @@ class Trying:
 
     # -- one step each
 
-    async def _try(self, account: Account, dropped: frozenset[str]) -> bool:
+    async def _try(self, begin: Begin, account: Account, dropped: frozenset[str]) -> bool:
         attempt = Attempt(account.id, time.time())
         started = time.perf_counter()
         self.account = account
@@ -148,7 +148,7 @@ class Trying:
             self._token = access.token
             if self._region is not None:
                 access = msgspec.structs.replace(access, region=self._region)
-            return await self._begin(access, dropped, attempt)
+            return await begin(access, dropped, attempt)
         except KiroError as error:
             attempt.failed(error)
             raise
