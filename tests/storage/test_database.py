@@ -34,6 +34,14 @@ def test_the_file_is_private_and_in_write_ahead_mode(database, tmp_path):
         assert all(path.stat().st_mode & 0o077 == 0 for path in tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 63, 64, 85, 500])
+def test_as_many_rows_are_inserted_as_there_are_in_their_order(database, count):
+    with database.change() as change:
+        change.insert("INSERT INTO meta (name, value)", ((f"n{index:03}", str(index)) for index in range(count)))
+    found = database.rows("SELECT value FROM meta WHERE name GLOB 'n[0-9]*' ORDER BY name")
+    assert [row[0] for row in found] == [str(index) for index in range(count)]
+
+
 def test_opening_again_changes_nothing(database, tmp_path):
     with Database(tmp_path / "kiro.db") as other:
         assert other.row("PRAGMA user_version")[0] == len(MIGRATIONS)

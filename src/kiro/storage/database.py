@@ -22,8 +22,8 @@ from kiro.storage.files import make_private_folder, refuse_link
 
 _CACHE_KIB: Final = 512
 """SQLite would take 2 MB to keep what the log wrote; what is read again is little."""
-_ROWS_AT_ONCE: Final = 200
-"""Times the most columns of a table this stays below what SQLite takes."""
+_BATCHES: Final = (64, 16, 4, 1)
+"""How many rows go in one statement. Few different ones: the interpreter keeps what it has prepared, 2 kB a row."""
 _BUSY_MS: Final = 5000
 _COUNT: Final = (
     "CREATE TRIGGER {table}_{event} AFTER {event} ON {table} BEGIN "
@@ -239,12 +239,13 @@ class Change:
         With a statement per row SQLite hands the interpreter back and forth for each of them, and whoever
         serves requests meanwhile pays for it.
         """
-        some = list(rows)
-        while some:
-            batch, some = some[:_ROWS_AT_ONCE], some[_ROWS_AT_ONCE:]
-            marks = f"({', '.join('?' * len(batch[0]))})"
-            values = [value for row in batch for value in row]
-            self._connection.execute(f"{into} VALUES {', '.join([marks] * len(batch))}", values)
+        left = list(rows)
+        for size in _BATCHES:
+            while len(left) >= size:
+                batch, left = left[:size], left[size:]
+                marks = f"({', '.join('?' * len(batch[0]))})"
+                values = [value for row in batch for value in row]
+                self._connection.execute(f"{into} VALUES {', '.join([marks] * size)}", values)
 
     def row(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Row | None:
         found = self._connection.execute(sql, values).fetchone()
