@@ -95,7 +95,7 @@ class Connection(asyncio.Protocol):
             except OSError as error:
                 self._break_off(error)
                 return
-            if tls.eventful or not self.opened.done():
+            if tls.eventful:
                 self._follow(tls)
             if not data:
                 return
@@ -186,10 +186,11 @@ class Reply(Exchange):
 
     def feed(self, data: bytes) -> None:
         """The next bytes of the connection."""
-        if self._parser is None:
+        parser = self._parser
+        if parser is None:
             return
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserError as error:
             if not self._complete:
                 self._break_off(ConnectionError(f"the answer is no HTTP ({error})"))

@@ -22,7 +22,7 @@ from kiro.errors import EmptyAnswer, KiroError, StreamCut, UpstreamBroken
 from kiro.reading import well_formed
 from kiro.upstream import refusals
 from kiro.upstream.blocks import Blocks
-from kiro.upstream.eventstream import Decoder, Frame, FrameError
+from kiro.upstream.eventstream import Decoder, FrameError
 from kiro.upstream.payloads import decode_ids, decode_state, decode_text, decode_thinking, decode_tool
 from kiro.upstream.tail import Tail
 
@@ -85,13 +85,33 @@ class ResponseReader:
         events: list[Event] = []
         if self.failure is not None or self._finished:
             return events
+        damage: FrameError | None = None
         try:
             frames = self._decoder.feed(chunk)
         except FrameError as error:
-            self._read(error.before, events)
-            self._fail(UpstreamBroken(f"Kiro's stream is damaged ({error})."))
-            return events
-        self._read(frames, events)
+            frames, damage = error.before, error
+        for frame in frames:
+            kind = frame.event
+            if not kind:
+                self._on_other_message(frame.headers, frame.payload, events)
+                if self.failure is not None or self._finished:
+                    return events
+                continue
+            if not self._started:
+                self._started = True
+                events.append(Start(None, self._prompt_tokens))
+            handler = _HANDLERS.get(kind)
+            if handler is None:
+                self.side_events.append((kind, frame.payload))
+                continue
+            try:
+                handler(self, frame.payload, events)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                self._on_odd_payload(kind, handler, frame.payload, events)
+            if self.failure is not None:
+                return events
+        if damage is not None:
+            self._fail(UpstreamBroken(f"Kiro's stream is damaged ({damage})."))
         return events
 
     def close(self) -> list[Event]:
@@ -120,27 +140,6 @@ class ResponseReader:
             wide_chars=blocks.wide_chars,
             thinking_chars=blocks.thinking_chars,
         )
-
-    def _read(self, frames: list[Frame], events: list[Event]) -> None:
-        for frame in frames:
-            handler = _HANDLERS.get(frame.event)
-            if not frame.event:
-                self._on_other_message(frame.headers, frame.payload, events)
-                if self.failure is not None or self._finished:
-                    return
-                continue
-            if not self._started:
-                self._started = True
-                events.append(Start(None, self._prompt_tokens))
-            if handler is None:
-                self.side_events.append((frame.event, frame.payload))
-                continue
-            try:
-                handler(self, frame.payload, events)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                self._on_odd_payload(frame.event, handler, frame.payload, events)
-            if self.failure is not None:
-                return
 
     def _end(self, events: list[Event]) -> None:
         blocks = self._blocks

@@ -26,7 +26,7 @@ class Tls:
     All methods raise ssl.SSLError, an OSError, for what the peer does wrong.
     """
 
-    __slots__ = ("_incoming", "_object", "_outgoing", "_read", "ended", "established")
+    __slots__ = ("_incoming", "_object", "_outgoing", "_read", "ended", "established", "eventful")
 
     def __init__(self, context: ssl.SSLContext, host: str, session: ssl.SSLSession | None) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -35,16 +35,14 @@ class Tls:
         self.established = False
         self.ended = False
         """The peer has said that nothing more will come."""
+        self.eventful = True
+        """There was something besides data since `to_send` was asked for last: a step of the handshake, an answer, the end."""
 
     @property
     def to_send(self) -> bytes:
         """What has become ready for the network since it was asked for last."""
+        self.eventful = False
         return self._outgoing.read()
-
-    @property
-    def eventful(self) -> bool:
-        """There is something besides data: something to send, or an end."""
-        return self._outgoing.pending > 0 or self.ended
 
     def session(self) -> ssl.SSLSession | None:
         """What a later connection can take up, once the peer has said anything. A copy, which costs 0.2 ms."""
@@ -57,6 +55,7 @@ class Tls:
 
     def shake_hands(self) -> None:
         """The next step of the handshake, as far as what was received allows."""
+        self.eventful = True
         try:
             self._object.do_handshake()
         except ssl.SSLWantReadError:
@@ -76,11 +75,13 @@ class Tls:
             while incoming.pending:
                 piece = self._read(_RECORD)
                 if not piece:
-                    self.ended = True
+                    self.ended = self.eventful = True
                     break
                 pieces.append(piece)
         except ssl.SSLWantReadError:
             pass
+        if self._outgoing.pending:
+            self.eventful = True
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def send(self, data: bytes) -> None:
