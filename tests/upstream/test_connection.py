@@ -15,6 +15,15 @@ class Wire:
 
     def __init__(self):
         self.closed = False
+        self.reading = True
+        self.stops = 0
+
+    def pause_reading(self):
+        self.reading = False
+        self.stops += 1
+
+    def resume_reading(self):
+        self.reading = True
 
     def write(self, data):
         pass
@@ -88,6 +97,58 @@ async def test_a_body_that_ends_with_the_connection_is_whole_whenever_somebody_l
     if not listening:
         reply.listen(body.append, ends.append)
     assert (b"".join(body), ends) == (b"hello", [None])
+
+
+class Flowing:
+    """An answer without end, of which any number of reads can be had at once."""
+
+    def __init__(self):
+        self.wire, self.body, self.ends = Wire(), [], []
+        self.connection = Connection(None, on_idle=lambda _: None, on_lost=lambda _: None)
+        self.connection.connection_made(self.wire)
+        self.reply = self.connection.ask(b"request")
+        self.connection.data_received(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self.reply.listen(self.body.append, self.ends.append)
+
+    def reads(self, count):
+        for _ in range(count):
+            self.connection.data_received(b"1\r\nx\r\n")
+
+
+async def test_an_answer_that_rushes_in_is_read_once_in_a_while():
+    flowing = Flowing()
+    flowing.reads(5000)
+    assert not flowing.wire.reading
+    while not flowing.wire.reading:
+        await asyncio.sleep(0.001)
+    assert b"".join(flowing.body) == b"x" * 5000
+
+
+async def test_a_small_answer_is_not_held_up():
+    flowing = Flowing()
+    flowing.reads(14)
+    flowing.connection.data_received(b"0\r\n\r\n")
+    assert flowing.ends == [None]
+    assert flowing.wire.stops == 0
+
+
+async def test_who_paused_an_answer_that_rushes_in_resumes_it():
+    flowing = Flowing()
+    flowing.reads(5000)
+    flowing.reply.pause()
+    await asyncio.sleep(0.02)
+    assert not flowing.wire.reading
+    flowing.reply.resume()
+    assert flowing.wire.reading
+
+
+async def test_an_answer_that_was_closed_in_its_rest_is_left_alone():
+    flowing = Flowing()
+    flowing.reads(5000)
+    flowing.reply.close()
+    assert flowing.wire.closed
+    await asyncio.sleep(0.02)
+    assert not flowing.wire.reading
 
 
 async def test_data_that_nobody_asked_for_closes_the_connection():

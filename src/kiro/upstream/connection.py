@@ -1,7 +1,9 @@
 """One connection to Kiro and the answers that come by it, one after the other. httptools parses their HTTP.
 
 Everything happens in the network's callback, per read: decrypt, parse, hand the body over. What is
-found in a read leaves together, however many chunks it came in.
+found in a read leaves together, however many chunks it came in. An answer that comes faster than anybody reads,
+read upon read within half a millisecond, is read once in a millisecond: most of what a read costs does not depend
+on its size, and otherwise those who are faster would pay more, for smaller reads.
 """
 
 import asyncio
@@ -19,6 +21,12 @@ from kiro.upstream.tls import Tls
 
 _MOST_HEAD_BYTES: Final = 64 * 1024
 _NONE: Final = sys.maxsize
+_HASTE_S: Final = 0.0005
+_HASTY_READS: Final = 16
+"""So many in a row, and there are more to come: small answers are over before."""
+_CALM_S: Final = 0.004
+"""After a pause as long as this there is no haste any more."""
+_REST_S: Final = 0.001
 
 
 class Connection(asyncio.Protocol):
@@ -33,6 +41,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reply: Reply | None = None
         self._paused = False
+        self._resting: asyncio.TimerHandle | None = None
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
@@ -68,14 +77,30 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def pause(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading()
-            self._paused = True
+        """Read nothing until `resume`."""
+        self._paused = True
+        self._choose_to_read()
 
     def resume(self) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+        self._paused = False
+        self._choose_to_read()
+
+    def rest(self) -> None:
+        """Read nothing for a moment."""
+        self._resting = asyncio.get_running_loop().call_later(_REST_S, self._rested)
+        self._choose_to_read()
+
+    def _rested(self) -> None:
+        self._resting = None
+        self._choose_to_read()
+
+    def _choose_to_read(self) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._paused or self._resting is not None:
+            self._transport.pause_reading()
+        else:
             self._transport.resume_reading()
-            self._paused = False
 
     # -- called by the loop
 
@@ -155,6 +180,7 @@ class Reply(Exchange):
         self._later = _NONE
         """Where among the pieces those begin that came behind this answer's end."""
         self._head_bytes = 0
+        self._hasty = 0
         self._ended_by_eof = False
         self._inflate: Callable[[bytes], bytes] | None = None
         self._complete = False
@@ -196,9 +222,14 @@ class Reply(Exchange):
                 self._break_off(ConnectionError(f"the answer is no HTTP ({error})"))
                 return
             self._reusable = False
-        self.last_heard = time.monotonic()
+        now = time.monotonic()
+        gap = now - self.last_heard
+        self._hasty = self._hasty + 1 if gap < (_HASTE_S if self._hasty < _HASTY_READS else _CALM_S) else 0
+        self.last_heard = now
         if self._on_data is not None:
             self._hand_over()
+            if self._hasty >= _HASTY_READS and self._connection is not None:
+                self._connection.rest()
         elif not self.status:
             self._head_bytes += len(data)
             if self._head_bytes > _MOST_HEAD_BYTES:
