@@ -233,7 +233,10 @@ async def test_a_head_without_end_is_a_network_failure():
             await converse(client, server)
 
 
-@pytest.mark.parametrize("reply", [b"this is no HTTP", b""], ids=["no HTTP", "nothing"])
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"
+
+
+@pytest.mark.parametrize("reply", [b"this is no HTTP", b"", SWITCH], ids=["no HTTP", "nothing", "another protocol"])
 async def test_what_is_no_answer_is_a_network_failure(reply):
     async with talking(reply) as (client, server):
         with pytest.raises(NetworkFailed):

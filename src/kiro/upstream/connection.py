@@ -19,6 +19,7 @@ from kiro.errors import KiroError
 from kiro.upstream.exchange import Exchange, cut
 from kiro.upstream.tls import Tls
 
+_NO_ANSWER: Final = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 _MOST_HEAD_BYTES: Final = 64 * 1024
 _NONE: Final = sys.maxsize
 _HASTE_S: Final = 0.0005
@@ -54,10 +55,14 @@ class Connection(asyncio.Protocol):
         return self._reply is None and self._transport is not None and not self._transport.is_closing()
 
     def ask(self, request: bytes) -> "Reply":
-        """Send a request, head and body. One at a time, on a `usable` connection."""
-        reply = self._reply = Reply(self)
-        self._send(request)
-        return reply
+        """Send a request, head and body. One at a time, on a `usable` connection. Raises OSError."""
+        try:
+            self._send(request)
+        except OSError:
+            self.abort()
+            raise
+        self._reply = Reply(self)
+        return self._reply
 
     def release(self, reply: "Reply", *, reusable: bool) -> None:
         """The answer is over."""
@@ -217,7 +222,7 @@ class Reply(Exchange):
             return
         try:
             parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except _NO_ANSWER as error:
             if not self._complete:
                 self._break_off(ConnectionError(f"the answer is no HTTP ({error})"))
                 return
