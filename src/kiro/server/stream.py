@@ -100,9 +100,10 @@ class ClientStream:
     ) -> None:
         self.opened = False
         """The head is out: the status can no longer change."""
-        self._request = request
+        self._transport = request.transport
         self._headers = headers
         self._chunked = request.version >= HttpVersion11
+        self._keeps_alive = self._chunked and request.keep_alive  # without chunks, only the end tells the body's
         self._keepalive = keepalive
         self._pause = pause
         self._resume = resume
@@ -124,7 +125,7 @@ class ClientStream:
 
     def write(self, data: bytes) -> None:
         """Bytes after `begin`. Writing to a client that has left does nothing."""
-        transport = self._request.transport
+        transport = self._transport
         if transport is None or transport.is_closing():
             return
         transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
@@ -138,7 +139,7 @@ class ClientStream:
 
     async def abort(self, data: bytes) -> web.StreamResponse:
         """The error's bytes, then an end that no client can take for a proper one."""
-        transport = self._request.transport
+        transport = self._transport
         if transport is not None and not transport.is_closing():
             self._send(self._framed(data))
             deadline = time.monotonic() + _ABORT_FLUSH_S
@@ -154,7 +155,7 @@ class ClientStream:
     def tick(self, now: float) -> None:
         """First-event patience may be over, or a ping due."""
         if now >= (self._last_write + self._ping_s if self.opened else self._head_due):
-            transport = self._request.transport
+            transport = self._transport
             if transport is not None and not transport.is_closing():
                 self._send(self._framed(self._keepalive()))
 
@@ -165,7 +166,7 @@ class ClientStream:
 
     def _send(self, framed: bytes) -> None:
         """The seldom writes, behind the head."""
-        transport = self._request.transport
+        transport = self._transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("The client has left.")
         if not self.opened:
@@ -188,11 +189,6 @@ class ClientStream:
             raise ValueError("a header would break out of its line")
         return head.encode() + b"\r\n\r\n"
 
-    @property
-    def _keeps_alive(self) -> bool:
-        """Without chunks, only the connection's end tells the body's."""
-        return self._chunked and self._request.keep_alive
-
     def _told(self) -> _Written:
         return _Written(keep_alive=self._keeps_alive)
 
@@ -202,7 +198,7 @@ class ClientStream:
         asyncio.get_running_loop().call_later(_SLOW_CLIENT_POLL_S, self._unthrottle)
 
     def _unthrottle(self) -> None:
-        transport = self._request.transport
+        transport = self._transport
         if transport is None or transport.is_closing():
             return
         if transport.get_write_buffer_size() > _LOW_WATER:
