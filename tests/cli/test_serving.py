@@ -42,6 +42,7 @@ TYPERS = [
     "--help",
     "--port",
     "--port 65536",
+    f"--port {'9' * 5000}",
     "--port -1",
     "--port=1",
     "-p1",
@@ -59,7 +60,7 @@ def test_a_plain_command_line_is_read_as_typer_would_read_it(line):
     assert serving.read_plainly(line.split()) == context.params
 
 
-@pytest.mark.parametrize("line", TYPERS)
+@pytest.mark.parametrize("line", TYPERS, ids=lambda line: line[:20])
 def test_all_other_command_lines_are_left_to_typer(line):
     assert serving.read_plainly(line.split()) is None
 

@@ -13,7 +13,7 @@ from kiro.errors import NetworkFailed, StreamCut, UpstreamTimeout
 from kiro.upstream.client import KiroClient
 from kiro.upstream.direct import Lane
 from kiro.upstream.endpoints import Access, inference_address, new_call
-from support.certificates import self_signed, server_context
+from support.certificates import server_context
 
 ACCESS = Access("a-token%d", None, None, "us-east-1", "ide", "0" * 64)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -294,7 +294,9 @@ async def test_a_small_question_is_answered_with_status_headers_and_body(direct)
     assert sent == b"what?"
 
 
-async def test_a_question_without_a_body_has_no_length():
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "session"])
+@pytest.mark.parametrize(("method", "length"), [("GET", None), ("POST", "0")])
+async def test_a_question_without_a_body_has_a_length_where_one_is_due(method, length, direct):
     heads = []
 
     async def serve(reader, writer):
@@ -302,11 +304,12 @@ async def test_a_question_without_a_body_has_no_length():
         writer.write(OK)
         writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, KiroClient() as client:
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, KiroClient(direct=direct) as client:
         port = server.sockets[0].getsockname()[1]
-        assert (await client.fetch("GET", f"http://127.0.0.1:{port}", {}))[2] == b"hello"
-    assert heads[0].startswith(b"GET / HTTP/1.1\r\n")
-    assert b"content-length" not in heads[0].lower()
+        assert (await client.fetch(method, f"http://127.0.0.1:{port}", {}))[2] == b"hello"
+    fields = _fields(heads[0])
+    assert fields[""] == f"{method} / HTTP/1.1"
+    assert fields.get("content-length") == length
 
 
 async def test_the_first_conversation_finds_the_connection_of_the_question_before_it():
@@ -349,16 +352,6 @@ async def test_a_header_that_would_break_the_head_of_a_question_is_refused():
 
 
 # -- encrypted
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    return self_signed(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(scope="module")
-def trusting(certificate):
-    return ssl.create_default_context(cafile=str(certificate))
 
 
 def loops():

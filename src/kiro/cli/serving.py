@@ -1,7 +1,7 @@
 """What `kiro serve` does: a home opened, its accounts offered, the banner, an explanation when the port is taken.
 
 A server runs for weeks. `unparsed` reads its plain calls without Typer, which would stay in memory all the
-time: a megabyte, and a fifth of the start. Everything else, help and mistakes included, is Typer's.
+time: a megabyte, and a sixth of the start. Everything else, help and mistakes included, is Typer's.
 """
 
 import functools
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FIRST_KEY: Final = "default"
 """Name of the client key that is made when there is none."""
 
-_LARGEST_PORT: Final = 65535
+_LARGEST_PORT: Final = 65_535
 
 
 def unparsed(arguments: Sequence[str]) -> Callable[[], None] | None:
@@ -39,11 +39,17 @@ def read_plainly(arguments: Sequence[str]) -> dict[str, Any] | None:
         value = rest.pop(0) if rest else ""
         if option == "--host" and value and not value.startswith("-"):
             read["host"] = value
-        elif option in ("--port", "-p") and value.isascii() and value.isdecimal() and int(value) <= _LARGEST_PORT:
+        elif option in ("--port", "-p") and _is_port(value):
             read["port"] = int(value)
         else:
             return None
     return read
+
+
+def _is_port(value: str) -> bool:
+    return (
+        value.isascii() and value.isdecimal() and len(value) <= len(str(_LARGEST_PORT)) and int(value) <= _LARGEST_PORT
+    )
 
 
 def serve(host: str | None, port: int | None, *, open_browser: bool) -> None:

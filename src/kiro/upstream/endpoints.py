@@ -183,7 +183,7 @@ def _headers(access: Access, agent: str) -> dict[str, str]:
 
 def small_request(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
     """The bytes of a request that is made once. Raises NetworkFailed for what would break out of a header."""
-    length = {"Content-Length": str(len(body))} if body is not None else {}
+    length = {"Content-Length": str(len(body or b""))} if body is not None or method != "GET" else {}
     return _lines(method, url, {"Accept": "*/*", **headers, **length}) + b"\r\n" + (body or b"")
 
 
