@@ -10,7 +10,7 @@ from kiro.accounts.health import FINE, Health
 from kiro.accounts.overage import BUDGET_REACHED
 
 PROBATION: Final = "one request tries it first"
-_BUDGET_TODO: Final = "Wait for the new period, or allow more: `kiro accounts set {} --overage-budget N`, or the setting pool.overage_credits."
+_BUDGET_ADVICE: Final = "Wait for the new period, or allow more: `kiro accounts set {} --overage-budget N`, or the setting pool.overage_credits."
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -33,7 +33,7 @@ def shown(account: Account, health: Health = FINE, *, now: float) -> Shown:
     if health.resting(now):
         todo = _todo(health.state, account)
         if health.reason == BUDGET_REACHED:
-            todo = _BUDGET_TODO.format(account.name)
+            todo = _BUDGET_ADVICE.format(account.name)
         return Shown(health.state, STATES[health.state], health.reason, health.resting_until, todo)
     reason = PROBATION if health.on_probation(now) else None
     return Shown("active", STATES["active"], reason)

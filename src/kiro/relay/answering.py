@@ -189,14 +189,13 @@ class Answering:
             exchange.listen(self._on_data, self._on_end)
             assert self._first is not None  # noqa: S101  _send made it
             await self._first
-        except ContextOverflow as error:
-            # Kiro does not say by how much; clients that compact want numbers, so they get our estimate.
+        except KiroError as error:
             self._hang_up()
+            if not isinstance(error, ContextOverflow):
+                raise
+            # Kiro does not say by how much; clients that compact want numbers, so they get our estimate.
             tokens = self._relay.prompt_tokens(self.model, self._estimate)
             raise ContextOverflow(tokens, self.model.window) from error
-        except KiroError:
-            self._hang_up()
-            raise
         return self._failure is None
 
     async def _send(self, access: Access, dropped: frozenset[str]) -> Exchange:

@@ -98,12 +98,9 @@ class KiroClient:
         raise refusals.as_error(refusals.from_response(exchange.status, exchange.headers, error_body))
 
     async def _converse(self, address: Address, body: bytes, proxy: str | None, begin_by: float | None) -> Exchange:
-        proxy = None if proxy == DIRECT else proxy or self._proxy
-        if proxy is not None or not self.direct:
-            headers = address.call_headers()
-            return PulledExchange(
-                await self._send("POST", address.url, headers, body, proxy=proxy or DIRECT, begin_by=begin_by)
-            )
+        way = self._way(proxy)
+        if way is not None or not self.direct:
+            return await self._send("POST", address.url, address.call_headers(), body, way=way, begin_by=begin_by)
         patient_until = time.monotonic() + self._idle_timeout_s
         request = address.call_head(len(body)) + body
         try:
@@ -137,7 +134,7 @@ class KiroClient:
         timeout_s: float = 30,
     ) -> tuple[int, Mapping[str, str], bytes]:
         """One small request: status, headers and at most 1 MiB of body. Raises NetworkFailed or UpstreamTimeout."""
-        way = None if proxy == DIRECT else proxy or self._proxy
+        way = self._way(proxy)
         exchange: Exchange
         try:
             async with asyncio.timeout(timeout_s):
@@ -145,7 +142,7 @@ class KiroClient:
                     request = small_request(method, url, headers, body)
                     exchange = await self._ask(url, request, by=time.monotonic() + timeout_s)
                 else:
-                    exchange = PulledExchange(await self._send(method, url, headers, body, proxy=way or DIRECT))
+                    exchange = await self._send(method, url, headers, body, way=way)
                 return exchange.status, exchange.headers, await _read(exchange, _SMALL_ANSWER_LIMIT)
         except TimeoutError as error:
             raise UpstreamTimeout(f"Kiro did not answer within {timeout_s:.0f} s.") from error
@@ -159,17 +156,17 @@ class KiroClient:
         headers: Mapping[str, str],
         body: bytes | None,
         *,
-        proxy: str | None,
+        way: str | None,
         begin_by: float | None = None,
-    ) -> aiohttp.ClientResponse:
-        proxy = None if proxy == DIRECT else proxy or self._proxy
+    ) -> PulledExchange:
+        """Sends by the session."""
         data: Any = io.BytesIO(body) if body is not None and len(body) > _LARGE_BODY else body
-        options: dict[str, Any] = {"proxy": proxy} if proxy and proxy.startswith("http") else {}
+        options: dict[str, Any] = {"proxy": way} if way and way.startswith("http") else {}
         patience_s = self._idle_timeout_s
         if begin_by is not None:
             patience_s = max(0.0, min(patience_s, begin_by - time.monotonic()))
         try:
-            session = self._session(proxy)
+            session = self._session(way)
             async with asyncio.timeout(patience_s):
                 response = await session.request(
                     method, url, data=data, headers=headers, allow_redirects=False, **options
@@ -182,10 +179,14 @@ class KiroClient:
             raise refusals.network_error(error) from error
         except ValueError as error:
             raise NetworkFailed(f"This address cannot be used: {error}.") from error
-        if proxy is not None and response.status == 407:
+        if way is not None and response.status == 407:
             response.close()
             raise refusals.proxy_refused()
-        return response
+        return PulledExchange(response)
+
+    def _way(self, proxy: str | None) -> str | None:
+        """The proxy that a request goes through; None for none."""
+        return None if proxy == DIRECT else proxy or self._proxy
 
     def _session(self, proxy: str | None) -> aiohttp.ClientSession:
         """The session for a proxy; http proxies share the direct one, each SOCKS proxy needs its own connector."""

@@ -21,7 +21,6 @@ from kiro.upstream.tls import Tls
 
 _NO_ANSWER: Final = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 _MOST_HEAD_BYTES: Final = 64 * 1024
-_NONE: Final = sys.maxsize
 _HASTE_S: Final = 0.0005
 _HASTY_READS: Final = 16
 """So many in a row, and there are more to come: small answers are over before."""
@@ -36,7 +35,7 @@ class Connection(asyncio.Protocol):
     def __init__(
         self, tls: Tls | None, *, on_idle: "Callable[[Connection], None]", on_lost: "Callable[[Connection], None]"
     ) -> None:
-        self._tls = tls
+        self.tls = tls
         self._on_idle = on_idle
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
@@ -44,10 +43,6 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._resting: asyncio.TimerHandle | None = None
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    @property
-    def tls(self) -> Tls | None:
-        return self._tls
 
     @property
     def usable(self) -> bool:
@@ -111,14 +106,14 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         stream = self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
-        if self._tls is None:
+        if self.tls is None:
             self.opened.set_result(None)
             return
-        self._tls.shake_hands()
-        stream.write(self._tls.to_send)
+        self.tls.shake_hands()
+        stream.write(self.tls.to_send)
 
     def data_received(self, data: bytes) -> None:
-        tls = self._tls
+        tls = self.tls
         if tls is not None:
             try:
                 data = tls.receive(data)
@@ -147,9 +142,9 @@ class Connection(asyncio.Protocol):
 
     def _send(self, data: bytes) -> None:
         assert self._transport is not None  # noqa: S101  only usable connections are asked
-        if self._tls is not None:
-            self._tls.send(data)
-            data = self._tls.to_send
+        if self.tls is not None:
+            self.tls.send(data)
+            data = self.tls.to_send
         self._transport.write(data)
 
     def _follow(self, tls: Tls) -> None:
@@ -167,8 +162,8 @@ class Connection(asyncio.Protocol):
         if self._reply is not None:
             reply, self._reply = self._reply, None
             reply.lost(error)
-        if self._tls is not None and self._transport is not None:
-            self._transport.write(self._tls.to_send)  # the alert that tells the peer why
+        if self.tls is not None and self._transport is not None:
+            self._transport.write(self.tls.to_send)  # the alert that tells the peer why
         self.abort()
 
 
@@ -182,8 +177,8 @@ class Reply(Exchange):
         self._connection: Connection | None = connection
         self._fields: dict[bytes, bytes] = {}
         self._pieces: list[bytes] = []
-        self._later = _NONE
-        """Where among the pieces those begin that came behind this answer's end."""
+        self._body_ends = sys.maxsize
+        """How many of the pieces belong to this answer: others may have come behind it."""
         self._head_bytes = 0
         self._hasty = 0
         self._ended_by_eof = False
@@ -280,7 +275,7 @@ class Reply(Exchange):
         if self.status and self._parser is not None and not self._complete:
             self._reusable = self._parser.should_keep_alive()
             self._complete = True
-            self._later = len(self._pieces)
+            self._body_ends = len(self._pieces)
 
     # -- handing over
 
@@ -290,8 +285,8 @@ class Reply(Exchange):
     def _hand_over(self) -> None:
         """What has come since the last time, in one piece; then how it ended, if it has."""
         pieces, on_data = self._pieces, self._on_data
-        if self._later < len(pieces):
-            del pieces[self._later :]
+        if self._body_ends < len(pieces):
+            del pieces[self._body_ends :]
         if pieces and on_data is not None:
             data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
             pieces.clear()

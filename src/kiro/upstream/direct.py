@@ -66,8 +66,9 @@ class Lane:
             raise
         finally:
             del self._waiting[reply]
-        if self._tls is not None:
-            self._remember_session(connection)
+        if connection.tls is not None and self._session_until < time.monotonic():
+            self._session = connection.tls.session()
+            self._session_until = time.monotonic() + _KEPT_SESSION_S
         return reply
 
     def sweep(self, now: float) -> None:
@@ -99,11 +100,6 @@ class Lane:
 
     def _forget(self, connection: Connection) -> None:
         self._idle.pop(connection, None)
-
-    def _remember_session(self, connection: Connection) -> None:
-        if connection.tls is not None and self._session_until < time.monotonic():
-            self._session = connection.tls.session()
-            self._session_until = time.monotonic() + _KEPT_SESSION_S
 
     async def _connect(self) -> Connection:
         tls = Tls(self._tls, self._host.rstrip("."), self._session) if self._tls is not None else None

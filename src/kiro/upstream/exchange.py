@@ -1,8 +1,8 @@
 """One answer being received: its bytes are pushed to a callback, whoever reads them from the network.
 
-`direct.Reply` does so straight from the network's callback, so that no task wakes up per event.
+`connection.Reply` does so straight from the network's callback, so that no task wakes up per event.
 `PulledExchange` reads what aiohttp's session received in a plain loop, more slowly: for answers that come
-through a proxy. Both are tested by the same tests.
+through a proxy.
 """
 
 import asyncio

@@ -48,11 +48,6 @@ class Tls:
         """What a later connection can take up, once the peer has said anything. A copy, which costs 0.2 ms."""
         return self._object.session
 
-    @property
-    def resumed(self) -> bool:
-        """The session of an earlier connection was taken up."""
-        return bool(self._object.session_reused)
-
     def shake_hands(self) -> None:
         """The next step of the handshake, as far as what was received allows."""
         self.eventful = True
